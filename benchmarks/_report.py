@@ -1,0 +1,123 @@
+"""What every benchmark has in common: how long a call takes, and how its figures are printed and kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from statistics import median
+from typing import Literal
+
+import torch
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that an issue asks for.
+
+    Args:
+        figure: what is measured, with its unit.
+        target: the bound on `value`; `better` says from which side.
+        peer: what it is held against, and what that reached in the same run.
+    """
+
+    figure: str
+    value: float
+    target: float
+    peer: str = ""
+    device: str = "cpu"
+    better: Literal["lower", "higher"] = "lower"
+
+    @property
+    def met(self) -> bool:
+        return self.value <= self.target if self.better == "lower" else self.value >= self.target
+
+    def to_dict(self) -> dict[str, object]:
+        return {
+            "figure": self.figure,
+            "value": float(f"{self.value:.4g}"),
+            "target": self.target,
+            "met": self.met,
+            "peer": self.peer,
+            "device": self.device,
+        }
+
+
+def report(figures: Sequence[Figure], name: str, out: Path | None = None, *, seed: int = 0) -> int:
+    """Print the figures, as a table and as one JSON object per line; write them to `out` with where they come from.
+
+    Returns the exit status: 1 when a figure is not met.
+    """
+    bounds = [f"{'<=' if f.better == 'lower' else '>='} {f.target:g}" for f in figures]
+    rows = [
+        (f.figure, f"{f.value:.4g}", bound, "met" if f.met else "NOT MET", f.peer, f.device)
+        for f, bound in zip(figures, bounds, strict=True)
+    ]
+    print_table(("figure", "value", "target", "", "peer", "device"), rows)
+    for figure in figures:
+        print(json.dumps(figure.to_dict(), ensure_ascii=False))
+    if out is not None:
+        origin = {"seed": seed, "commit": commit(), "machine": machine(), "date": datetime.now(UTC).date().isoformat()}
+        kept = {"benchmark": name, **origin, "figures": [f.to_dict() for f in figures]}
+        out.parent.mkdir(parents=True, exist_ok=True)
+        out.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    return 0 if all(f.met for f in figures) else 1
+
+
+def print_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    """Columns as wide as their widest entry, and an empty line after the last row."""
+    widths = [max(len(row[k]) for row in (header, *rows)) for k in range(len(header))]
+    for row in (header, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    print(flush=True)
+
+
+def seconds(call: Callable[[], object], repeats: int = 5) -> float:
+    """Median wall time of a call after a first one that is not counted."""
+    call()
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        call()
+        if torch.cuda.is_available():
+            torch.cuda.synchronize()
+        times.append(time.perf_counter() - start)
+    return median(times)
+
+
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def machine() -> str:
+    """Processor, cores, accelerator and torch of this machine."""
+    parts = [_processor(), f"{cores()} cores", f"torch {torch.__version__}"]
+    if torch.cuda.is_available():
+        parts.insert(2, torch.cuda.get_device_name())
+    return ", ".join(parts)
+
+
+def commit() -> str:
+    """The commit of the checkout, `-dirty` when files differ from it."""
+    command = ["git", "-C", str(Path(__file__).parent), "describe", "--always", "--dirty", "--abbrev=12"]
+    try:
+        return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+    except (OSError, subprocess.CalledProcessError):
+        return "unknown"
+
+
+def _processor() -> str:
+    table = Path("/proc/cpuinfo")
+    names = (
+        [line.partition(":")[2].strip() for line in table.read_text().splitlines() if "model name" in line]
+        if table.exists()
+        else []
+    )
+    return names[0] if names else platform.processor() or platform.machine()

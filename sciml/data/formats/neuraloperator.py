@@ -1,0 +1,87 @@
+"""The `.pt` files of neuraloperator: a dict of tensors `x` (given) and `y` (asked for), saved by torch.save.
+
+There is no channel axis unless a tensor has four axes or more, nothing is said of the domain, and values may be bool (two
+phases) and lie in memory in any order.
+"""
+
+from __future__ import annotations
+
+import pickle
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from jaxtyping import Shaped
+from torch import Tensor
+
+from sciml.data.variables import Description, VariableInfo
+
+# How torch.save began before it wrote zip files.
+_LEGACY = b"\x80\x02\x8a\nl\xfc\x9cF\xf9 j\xa8P\x19."
+
+
+def recognises(path: Path) -> bool:
+    """Whether the file was written by torch.save, or says so by its name and is damaged."""
+    return _is_legacy(path) or _is_zipped(path) or path.suffix == ".pt"
+
+
+def describe(path: Path) -> Description:
+    """Shapes and types of `x` and `y`. The file gives no units and no domain.
+
+    Raises:
+        ValueError: not a dict with `x` and `y` alone, or they differ in samples or grid.
+        OSError: it cannot be read, as when it is truncated.
+    """
+    x, y = (_with_channel(path, name, tensor) for name, tensor in _loaded(path).items())
+    if x.shape[0] != y.shape[0] or x.shape[2:] != y.shape[2:]:
+        raise ValueError(
+            f"{path}: x is {tuple(x.shape)} and y {tuple(y.shape)}, need (sample, channel, *space) alike but for channels"
+        )
+    variables = {
+        "x": VariableInfo("x", "input", "1", "input function", tuple(x.shape[1:]), x.dtype),
+        "y": VariableInfo("y", "target", "1", "output function", tuple(y.shape[1:]), y.dtype),
+    }
+    return Description(variables, len(x), None, {})
+
+
+def read(path: Path, name: str, rows: npt.NDArray[np.int64]) -> Shaped[Tensor, "row channel *space"]:
+    """The rows of `x` or `y` in the order given, in the stored dtype, with a channel axis."""
+    return _with_channel(path, name, _loaded(path)[name])[torch.from_numpy(rows)].contiguous()
+
+
+def _loaded(path: Path) -> dict[str, Tensor]:
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True, mmap=zipfile.is_zipfile(path))
+    except (FileNotFoundError, PermissionError):
+        raise
+    except (pickle.UnpicklingError, OSError, RuntimeError, EOFError, KeyError, ValueError) as error:
+        if isinstance(error, pickle.UnpicklingError) and (_is_legacy(path) or _is_zipped(path)):
+            raise ValueError(f"{path}: holds more than tensors, need a dict of tensors x and y") from error
+        why = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise OSError(
+            f"{path}: cannot be read as a file of torch.save, {why}; it is truncated or damaged, copy it again"
+        ) from error
+    keys = sorted(content) if isinstance(content, dict) else type(content).__name__
+    if not isinstance(content, dict) or set(content) != {"x", "y"} or not all(torch.is_tensor(v) for v in content.values()):
+        raise ValueError(f"{path}: holds {keys}, need a dict of two tensors, x and y")
+    return {"x": content["x"], "y": content["y"]}
+
+
+def _is_legacy(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(_LEGACY)) == _LEGACY
+
+
+def _is_zipped(path: Path) -> bool:
+    if not zipfile.is_zipfile(path):
+        return False
+    with zipfile.ZipFile(path) as archive:
+        return any(name.endswith("/data.pkl") or name == "data.pkl" for name in archive.namelist())
+
+
+def _with_channel(path: Path, name: str, tensor: Tensor) -> Tensor:
+    if tensor.ndim < 2 or 0 in tensor.shape:
+        raise ValueError(f"{path}: {name} has shape {tuple(tensor.shape)}, need (sample, *space) or (sample, channel, *space)")
+    return tensor if tensor.ndim >= 4 else tensor.unsqueeze(1)

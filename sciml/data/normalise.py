@@ -1,0 +1,110 @@
+"""Normalisation kept with the model: fields in and out in their own units, the model inside sees numbers of order one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sciml.data.stream import Batch, Stream
+
+
+class Normaliser(nn.Module):
+    """Per channel, `encode` takes (x - shift) / scale and `decode` goes back.
+
+    Args:
+        shift: one per channel, in the unit of the channel.
+        scale: one per channel, positive.
+    Raises:
+        ValueError: lengths differ, a value is not finite, a scale not positive.
+    """
+
+    def __init__(self, shift: Sequence[float], scale: Sequence[float]) -> None:
+        super().__init__()
+        self.shift = tuple(float(value) for value in shift)
+        self.scale = tuple(float(value) for value in scale)
+        if len(self.shift) != len(self.scale) or not self.shift:
+            raise ValueError(f"got {len(self.shift)} shifts and {len(self.scale)} scales, need one of each per channel")
+        if not all(map(math.isfinite, self.shift + self.scale)) or min(self.scale) <= 0:
+            raise ValueError(f"got shift {self.shift} and scale {self.scale}, need finite shifts and positive scales")
+        # Not in the weights: they are made again from the arguments, with all their digits.
+        self.register_buffer("_shift", torch.tensor(self.shift, dtype=torch.float64), persistent=False)
+        self.register_buffer("_scale", torch.tensor(self.scale, dtype=torch.float64), persistent=False)
+
+    @classmethod
+    def of(cls, stream: Stream, names: Sequence[str], *, centre: bool = True) -> Normaliser:
+        """Mean and standard deviation per channel over all samples and points of a stream, in float64.
+
+        Several variables are put together along channels in the order of `names`. A channel that is constant keeps scale 1.
+
+        Args:
+            centre: with False the shift is 0 and the scale the root mean square, so that zero stays zero.
+        Raises:
+            ValueError: a variable that the set does not have.
+        """
+        for name in names:
+            if name not in stream.set.variables:
+                raise ValueError(f"{stream.set.path}: no variable {name!r}, there are {', '.join(stream.set.variables)}")
+        count, mean, spread = 0, torch.zeros(()), torch.zeros(())
+        for batch in stream:
+            channels = _joined(batch, names).to("cpu", torch.float64)
+            size, here = channels.shape[1], channels.mean(1)
+            # Means and squared distances of two sets of numbers joined (Chan, Golub & LeVeque 1983): no digits cancel.
+            gap, total = here - mean, count + size
+            spread = spread + (channels - here[:, None]).square().sum(1) + gap.square() * (count * size / total)
+            mean = mean + gap * (size / total)
+            count = total
+        shift = mean if centre else torch.zeros_like(mean)
+        scale = (spread / count if centre else spread / count + mean.square()).sqrt()
+        # What rounding leaves of a constant is no scale.
+        tiny = torch.finfo(torch.float64).eps * 8 * mean.abs()
+        return cls(shift.tolist(), torch.where(scale > tiny, scale, 1.0).tolist())
+
+    def encode(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+        """To order one."""
+        shift, scale = self._like(x)
+        return (x - shift) / scale
+
+    def decode(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+        """Back to physical units."""
+        shift, scale = self._like(x)
+        return x * scale + shift
+
+    def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+        return self.encode(x)
+
+    def _like(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        if x.ndim < 2 or x.shape[1] != len(self.shift):
+            raise ValueError(f"got shape {tuple(x.shape)}, need (batch, channel, *space) with {len(self.shift)} channels")
+        shape = (-1, *[1] * (x.ndim - 2))
+        shift, scale = self.get_buffer("_shift"), self.get_buffer("_scale")
+        return shift.to(x.dtype).view(shape), scale.to(x.dtype).view(shape)
+
+
+class Normalised(nn.Module):
+    """A model between an encoding and a decoding: physical units in and out.
+
+    Args:
+        model: sees and gives numbers of order one.
+        inputs, targets: of the channels it is given and gives.
+    """
+
+    def __init__(self, model: nn.Module, inputs: Normaliser, targets: Normaliser) -> None:
+        super().__init__()
+        self.model = model
+        self.inputs = inputs
+        self.targets = targets
+
+    def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch out_channel *space"]:
+        return self.targets.decode(self.model(self.inputs.encode(x)))
+
+
+def _joined(batch: Batch, names: Sequence[str]) -> Tensor:
+    """(channel, all samples and points together)."""
+    return torch.cat([batch[name].movedim(1, 0).flatten(1) for name in names])
+
+
+__all__ = ["Normalised", "Normaliser"]

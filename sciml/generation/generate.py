@@ -1,0 +1,160 @@
+"""Make the files of a card: `generate(card, out)`. Stopped at any moment and started again, it ends with the same bytes."""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from queue import SimpleQueue
+
+from sciml.generation.card import Card
+from sciml.generation.plan import Shard, check_same_card, shards_of
+from sciml.generation.samples import example, make_shard, one_thread
+from sciml.generation.worker import Message, Worker
+
+Progress = Callable[[int, int], None]
+"""Called with the samples made so far and the samples to make, in this call."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """What `generate` did, or with `dry_run` would do.
+
+    Args:
+        card: with the changes asked for.
+        planned: the files of this job.
+        skipped: those that were there already.
+        written: those that were made now; empty in a dry run.
+        bytes: of the fields in all planned files.
+        seconds: that it took; in a dry run an estimate of the time for all that is missing, on one worker.
+    """
+
+    card: Card
+    out: Path
+    planned: tuple[Shard, ...]
+    skipped: tuple[Shard, ...]
+    written: tuple[Shard, ...]
+    bytes: int
+    seconds: float
+
+
+def generate(
+    card: Card,
+    out: str | Path,
+    *,
+    samples: int | Mapping[str, int] | None = None,
+    resolution: int | Sequence[int] | None = None,
+    seed: int | None = None,
+    workers: int = 1,
+    job: tuple[int, int] = (0, 1),
+    split: str | None = None,
+    dry_run: bool = False,
+    progress: Progress | None = None,
+) -> Report:
+    """Make the shards of a card that are not there yet, as `out/SPLIT/shard-00000.h5`, each with its manifest.
+
+    The bytes are the same for any number of workers, any split into jobs, and however often it was stopped. It computes on one
+    thread per worker, in float64; with one worker, in this process.
+
+    Args:
+        samples, resolution, seed: make another card of this one first (`Card.changed`).
+        workers: processes at work.
+        job: (i, N) takes every N-th shard from the i-th, i from 0, so that N calls on N machines share the work.
+        split: make this split alone.
+        dry_run: write nothing and make one sample, to tell sizes and time.
+        progress: called in this process after every block of samples.
+    Raises:
+        ValueError: the folder holds shards of another card or code version (nothing is touched), the card does not work, or a
+            sample is not solved to tolerance or not finite.
+        OSError: no space, or a worker was killed. Finished shards are kept in each case.
+    """
+    out = Path(out).expanduser()
+    card = card.changed(samples=samples, resolution=resolution, seed=seed)
+    _check_work(card, workers, job, split)
+    check_same_card(card, out)
+    planned = tuple(s for s in shards_of(card, out)[job[0] :: job[1]] if split in (None, s.split))
+    done = [shard.done for shard in planned]
+    skipped = tuple(shard for shard, there in zip(planned, done, strict=True) if there)
+    missing = tuple(shard for shard, there in zip(planned, done, strict=True) if not there)
+    problem = card.make_problem()
+    start = time.perf_counter()
+    if dry_run:
+        with one_thread():
+            variables = example(card, problem)
+        size = sum(v.bytes for v in variables) * sum(len(s.samples) for s in planned)
+        seconds = (time.perf_counter() - start) * sum(len(s.samples) for s in missing)
+        return Report(card, out, planned, skipped, (), size, seconds)
+    tell = _Told(progress, sum(len(shard.samples) for shard in missing))
+    if workers > 1 and len(missing) > 1:
+        _in_workers(card, out, missing, min(workers, len(missing)), tell)
+    else:
+        with one_thread():
+            for shard in missing:
+                make_shard(card, problem, shard, tell)
+    size = sum(shard.path.stat().st_size for shard in planned)
+    return Report(card, out, planned, skipped, missing, size, time.perf_counter() - start)
+
+
+def _check_work(card: Card, workers: int, job: tuple[int, int], split: str | None) -> None:
+    if workers < 1:
+        raise ValueError(f"workers: got {workers}, need at least 1")
+    if not 0 <= job[0] < job[1]:
+        raise ValueError(f"job: got {job[0]}/{job[1]}, need i/N with 0 <= i < N")
+    if split is not None and split not in card.samples:
+        raise ValueError(f"split: got {split!r}, the card has {', '.join(card.samples)}")
+
+
+class _Told:
+    """Adds up samples and passes the sum on."""
+
+    def __init__(self, progress: Progress | None, total: int) -> None:
+        self.progress, self.done, self.total = progress, 0, total
+
+    def __call__(self, samples: int) -> None:
+        self.done += samples
+        if self.progress is not None:
+            self.progress(self.done, self.total)
+
+
+def _in_workers(card: Card, out: Path, missing: Sequence[Shard], workers: int, tell: Callable[[int], None]) -> None:
+    plan, wanted = shards_of(card, out), set(missing)
+    todo, left = deque(place for place, shard in enumerate(plan) if shard in wanted), len(missing)
+    replies: SimpleQueue[tuple[Worker, Message | None]] = SimpleQueue()
+    crew: list[Worker] = []
+    try:
+        for _ in range(workers):
+            crew.append(Worker({"card": card.to_dict(), "out": str(out)}, replies))
+            crew[-1].order(todo.popleft())
+        while left:
+            worker, message = replies.get()
+            if message is None or "error" in message:
+                raise _failure(worker, message, plan)
+            if "samples" in message:
+                tell(int(str(message["samples"])))
+            if "done" in message:
+                left -= 1
+                if todo:
+                    worker.order(todo.popleft())
+    finally:
+        for worker in crew:
+            worker.stop()
+
+
+def _failure(worker: Worker, message: Message | None, plan: Sequence[Shard]) -> Exception:
+    if message is None:
+        path = plan[worker.shard].path if worker.shard is not None else "the first shard"
+        return OSError(
+            f"{path}: the worker process (pid {worker.pid}) that made it {worker.fate()}; run `sciml generate` again, "
+            "finished shards are kept"
+        )
+    text, number = str(message["message"]), message["errno"]
+    error = OSError(number, text) if isinstance(number, int) else OSError(text)
+    if message["error"] == "ValueError":
+        error = ValueError(text)
+    error.add_note(str(message["trace"]))
+    return error
+
+
+__all__ = ["Progress", "Report", "generate"]

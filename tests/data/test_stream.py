@@ -1,0 +1,196 @@
+import json
+from itertools import chain, islice
+
+import pytest
+import torch
+from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from sciml.data.set import open_set
+from sciml.data.stream import Stream, stream
+from sciml.data.variables import VariableInfo
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp("stream") / "train", sizes=(5, 5, 3))
+
+
+def numbers(batch):
+    """Which samples a batch holds."""
+    return (batch["a"][:, 0, 0, 0]).round().int().tolist()
+
+
+def joined(lists):
+    return list(chain.from_iterable(lists))
+
+
+def samples_of(source):
+    """Which samples one pass brings."""
+    return joined(numbers(batch) for batch in source)
+
+
+def drawn(source, batches):
+    return [numbers(batch) for batch, _ in islice(source.endless(), batches)]
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+def test_one_pass_in_stored_order_brings_every_field_of_every_sample(folder, in_memory):
+    source = Stream(open_set(folder), batch_size=4, shuffle=False, in_memory=in_memory)
+    batches = list(source)
+    assert [len(batch["u"]) for batch in batches] == [4, 4, 4, 1]
+    assert len(source) == 4
+    for name, values in values_of(range(13)).items():
+        assert torch.equal(torch.cat([batch[name] for batch in batches]), values.float())
+    assert (source.inputs, source.targets, source.domain, source.samples) == (("a",), ("u",), DOMAIN, 13)
+
+
+@settings(max_examples=30, deadline=None)
+@given(batch_size=st.integers(1, 15), ranks=st.sampled_from([1, 2, 3, 8]), epochs=st.integers(1, 3), in_memory=st.booleans())
+def test_ranks_share_each_batch_of_one_global_order_and_every_sample_comes_once(folder, batch_size, ranks, epochs, in_memory):
+    found = open_set(folder)
+    alone = Stream(found, batch_size=batch_size, seed=5)
+    steps = epochs * len(alone)
+    whole = drawn(alone, steps)
+    for epoch in range(epochs):
+        seen = joined(whole[epoch * len(alone) : (epoch + 1) * len(alone)])
+        assert sorted(seen) == list(range(13))
+    parts = [
+        islice(Stream(found, batch_size=batch_size, seed=5, rank=r, ranks=ranks, in_memory=in_memory).endless(), steps)
+        for r in range(ranks)
+    ]
+    for batch, together in zip(whole, zip(*parts, strict=True), strict=True):
+        assert joined(numbers(local) for local, share in together if share > 0) == batch
+        assert all(len(local["a"]) >= 1 for local, _ in together)
+        # The mean over ranks of share x local mean is the mean over the batch.
+        means = [share * local["u"].double().mean() for local, share in together]
+        assert float(sum(means)) / ranks == pytest.approx(float(values_of(batch)["u"].mean()), rel=1e-13)
+
+
+@settings(max_examples=30, deadline=None)
+@given(steps=st.integers(0, 12), batch_size=st.integers(1, 15), in_memory=st.booleans())
+def test_a_restored_state_is_followed_by_the_same_batches(folder, steps, batch_size, in_memory):
+    def fresh(size=batch_size):
+        return Stream(open_set(folder), batch_size=size, seed=2, in_memory=in_memory)
+
+    source = fresh()
+    drawn(source, steps)
+    state = json.loads(json.dumps(source.state_dict()))
+    assert len(json.dumps(state)) < 1024
+    assert set(state) == {"epoch", "position", "seed", "fingerprint"}
+    restored = fresh()
+    drawn(restored, 3)
+    restored.load_state_dict(state)
+    assert drawn(restored, 7) == drawn(source, 7)
+    # Another batch size goes on through the same order.
+    other, single = fresh(size=batch_size + 1), fresh(size=1)
+    for changed in (other, single):
+        changed.load_state_dict(state)
+    found = joined(drawn(other, 2))
+    assert found == joined(drawn(single, len(found)))
+
+
+def test_a_state_may_be_loaded_while_batches_are_drawn(folder):
+    source = stream(folder, batch_size=4, seed=1)
+    batches = source.endless()
+    state = source.state_dict()
+    first = [numbers(next(batches)[0]) for _ in range(6)]
+    source.load_state_dict(state)
+    assert [numbers(next(batches)[0]) for _ in range(6)] == first
+
+
+def test_a_pass_leaves_the_state_of_training_alone_and_is_the_same_every_time(folder):
+    source = stream(folder, batch_size=4, seed=1)
+    drawn(source, 5)
+    before = source.state_dict()
+    assert [numbers(b) for b in source] == [numbers(b) for b in source]
+    assert source.state_dict() == before
+
+
+def test_epochs_differ_and_the_first_is_that_of_the_seed(folder):
+    epochs = [tuple(drawn(source, 1)[0]) for source in [stream(folder, batch_size=13, seed=9)] for _ in range(5)]
+    assert len(set(epochs)) == 5
+    assert drawn(stream(folder, batch_size=13, seed=9), 1)[0] == list(epochs[0])
+    assert drawn(stream(folder, batch_size=13, seed=8), 1)[0] != list(epochs[0])
+
+
+def test_states_of_other_sets_rows_or_seeds_are_refused(folder, tmp_path):
+    state = stream(folder, batch_size=4).state_dict()
+    for other in (
+        stream(write_set(tmp_path / "other", first=1), batch_size=4),
+        stream(folder, batch_size=4, rows=range(5)),
+        stream(folder, batch_size=4, shuffle=False),
+    ):
+        with pytest.raises(ValueError, match="got a stream state with fingerprint"):
+            other.load_state_dict(state)
+    with pytest.raises(ValueError, match="got a stream state with seed 0, this stream has 1"):
+        stream(folder, batch_size=4, seed=1).load_state_dict(state)
+    with pytest.raises(ValueError, match="position 13 of 13"):
+        stream(folder, batch_size=4).load_state_dict({**state, "position": 13})
+
+
+def test_a_part_is_held_out_at_random_and_the_parts_make_the_whole(folder):
+    source = stream(folder, batch_size=4, seed=3)
+    train, valid = source.split(validation=4, seed=1)
+    held, left = (samples_of(part) for part in (valid, train))
+    assert sorted(held + left) == list(range(13))
+    assert (len(held), held, valid.shuffle, train.shuffle) == (4, sorted(held), False, True)
+    again = stream(folder, batch_size=4, seed=8).split(validation=4, seed=1)[1]
+    other = source.split(validation=4, seed=2)[1]
+    assert samples_of(again) == held != samples_of(other)
+    nested = train.split(validation=2)[0]
+    assert set(samples_of(nested)) < set(left)
+    with pytest.raises(ValueError, match="validation: got 13 of 13 samples"):
+        source.split(validation=13)
+
+
+def test_rows_stand_for_the_stored_order(folder):
+    source = stream(folder, batch_size=2, shuffle=False, rows=[7, 2, 11])
+    assert [numbers(batch) for batch in source] == [[7, 2], [11]]
+    assert source.samples == 3
+
+
+@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_a_bad_value_in_a_stored_field_is_named(tmp_path, in_memory, bad):
+    import h5py
+
+    path = write_set(tmp_path / "train") / "shard-00001.h5"
+    with h5py.File(path, "r+") as file:
+        file["u"][2, 0, 3, 1] = bad
+    source = Stream(open_set(tmp_path / "train"), batch_size=4, in_memory=in_memory)
+    message = rf"shard-00001.h5: variable u, sample 2 of this file holds {bad} at \(0, 3, 1\), need finite .*`sciml check"
+    with pytest.raises(ValueError, match=message) as caught:
+        list(source)
+    assert "\n" not in str(caught.value)
+
+
+def test_values_too_large_for_the_dtype_of_the_stream_are_not_passed_on_as_infinity(tmp_path):
+    variables = [VariableInfo(v.name, v.role, v.units, v.long_name, v.shape, torch.float64) for v in VARIABLES]
+    values = values_of(range(3))
+    values["a"][1, 0, 0, 0] = 1e100
+    write_shard(tmp_path / "s.h5", range(3), values=values, variables=variables)
+    with pytest.raises(ValueError, match=r"holds 1e\+100 at \(0, 0, 0\), too large for torch.float32; take a wider dtype"):
+        list(stream(tmp_path / "s.h5", batch_size=3))
+    assert float(next(iter(stream(tmp_path / "s.h5", batch_size=3, shuffle=False, dtype=torch.float64)))["a"].max()) == 1e100
+
+
+def test_streams_that_cannot_be_are_refused(folder):
+    with pytest.raises(ValueError, match="batch_size: got 0"):
+        stream(folder, batch_size=0)
+    with pytest.raises(ValueError, match="rank: got 2 of 2 ranks"):
+        stream(folder, batch_size=1, rank=2, ranks=2)
+    with pytest.raises(ValueError, match=r"rows: got 3 to 13, .* has 0 to 12"):
+        stream(folder, batch_size=1, rows=[3, 13])
+    with pytest.raises(ValueError, match="got no samples"):
+        stream(folder, batch_size=1, rows=[])
+
+
+def test_ranks_are_those_of_torch_distributed_where_it_runs(folder, monkeypatch):
+    assert (stream(folder, batch_size=2).rank, stream(folder, batch_size=2).ranks) == (0, 1)
+    monkeypatch.setattr(torch.distributed, "is_initialized", lambda: True)
+    monkeypatch.setattr(torch.distributed, "get_rank", lambda: 2)
+    monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
+    assert (stream(folder, batch_size=2).rank, stream(folder, batch_size=2).ranks) == (2, 3)
+    assert stream(folder, batch_size=2, rank=0, ranks=1).ranks == 1

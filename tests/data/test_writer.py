@@ -1,0 +1,184 @@
+import errno
+import json
+import os
+import resource
+import subprocess
+import sys
+import zlib
+
+import h5py
+import numpy as np
+import pytest
+import torch
+import xarray
+from data.small_sets import DOMAIN, VARIABLES, values_of, write_shard
+
+from sciml.data import writer
+from sciml.data.manifest import is_done, manifest_path, read_manifest
+from sciml.data.variables import VariableInfo
+from sciml.data.writer import ShardWriter
+
+
+@pytest.fixture
+def shard(tmp_path):
+    path = tmp_path / "train" / "shard-00000.h5"
+    write_shard(path, range(7, 12), attributes={"problem": "a:b", "seed": 2**62})
+    return path
+
+
+def test_xarray_reads_names_coordinates_and_units(shard):
+    with xarray.open_dataset(shard, engine="h5netcdf") as data:
+        assert data.u.dims == ("sample", "u_channel", "x", "y")
+        assert data.u.attrs == {"role": "target", "units": "Pa", "long_name": "pressure"}
+        assert data.a.attrs["role"] == "coefficient"
+        assert data.sample.values.tolist() == [7, 8, 9, 10, 11]
+        assert data.x.values.tolist() == [0, 1, 2, 3]
+        assert data.x.dtype == np.float64
+        assert data.x.attrs["units"] == "1"
+        assert float(data.u.sel(sample=9, x=2.0, y=1.0).squeeze()) == 921
+        assert (data.attrs["problem"], data.attrs["seed"], data.attrs["complete"]) == ("a:b", 2**62, 1)
+
+
+def test_bare_h5py_reads_contiguous_uncompressed_fields(shard):
+    with h5py.File(shard) as file:
+        assert np.array_equal(file["u"][:], values_of(range(7, 12))["u"].float().numpy())
+        assert (file["u"].chunks, file["u"].compression, file["u"].dtype) == (None, None, np.float32)
+        assert [dim[0].name for dim in file["u"].dims] == ["/sample", "/u_channel", "/x", "/y"]
+
+
+def test_fields_of_a_page_or_more_begin_on_a_page(tmp_path):
+    write_shard(tmp_path / "shard-00000.h5", range(200))
+    with h5py.File(tmp_path / "shard-00000.h5") as file:
+        assert [file[name].id.get_offset() % 4096 for name in "au"] == [0, 0]
+
+
+def test_the_manifest_says_what_the_file_is(shard):
+    manifest, content = read_manifest(manifest_path(shard)), shard.read_bytes()
+    assert (manifest["file"], manifest["first_sample"], manifest["samples"]) == ("shard-00000.h5", 7, 5)
+    assert (manifest["size"], manifest["crc32"]) == (len(content), zlib.crc32(content))
+    assert manifest["statistics"]["a"] == pytest.approx({"min": 7, "max": 14, "mean": 10.5, "rms": (10.5**2 + 2 + 1.25) ** 0.5})
+    assert is_done(shard)
+    text = manifest_path(shard).read_text()
+    assert list(json.loads(text)) == [*sorted(manifest), "manifest_crc32"]
+
+
+def test_a_manifest_with_one_changed_digit_is_refused(shard):
+    path = manifest_path(shard)
+    path.write_text(path.read_text().replace('"first_sample": 7', '"first_sample": 8'))
+    with pytest.raises(ValueError, match=r"shard-00000.json: the manifest is damaged .* `sciml generate"):
+        read_manifest(path)
+    assert not is_done(shard)
+
+
+def test_the_same_content_gives_the_same_bytes_in_any_blocks_and_any_process(tmp_path, shard):
+    with ShardWriter(tmp_path / "shard-00000.h5", VARIABLES, range(7, 12), DOMAIN, {"problem": "a:b", "seed": 2**62}) as file:
+        for samples in (range(7, 8), range(8, 12)):
+            file.append(values_of(samples))
+        file.finish({"card": {}, "code_version": "0", "residual": 0.0, "residuals": [0.0] * 5})
+    for there in (shard, manifest_path(shard)):
+        assert (tmp_path / there.name).read_bytes() == there.read_bytes()
+    code = (
+        "import sys, pathlib; sys.path[:0] = sys.argv[2:]; from data.small_sets import write_shard;"
+        "write_shard(pathlib.Path(sys.argv[1]), range(7, 12), attributes={'problem': 'a:b', 'seed': 2**62})"
+    )
+    other = tmp_path / "other" / "shard-00000.h5"
+    subprocess.run([sys.executable, "-c", code, str(other), *[p or "." for p in sys.path]], check=True)
+    assert other.read_bytes() == shard.read_bytes()
+
+
+def test_nothing_is_left_of_a_shard_that_was_not_finished(tmp_path):
+    path = tmp_path / "shard-00000.h5"
+    with ShardWriter(path, VARIABLES, range(5), DOMAIN, {}) as file:
+        file.append(values_of(range(3)))
+        assert len(list(tmp_path.iterdir())) == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_writer_left_is_swept_up_and_harmless(tmp_path):
+    for name in (".shard-00000.h5.0badcafe.part", ".shard-00000.json.0badcafe.part"):
+        (tmp_path / name).write_bytes(b"half")
+    (tmp_path / ".shard-00001.h5.0badcafe.part").write_bytes(b"of another worker")
+    write_shard(tmp_path / "shard-00000.h5", range(2))
+    assert sorted(p.name for p in tmp_path.iterdir()) == [".shard-00001.h5.0badcafe.part", "shard-00000.h5", "shard-00000.json"]
+
+
+@pytest.mark.parametrize(
+    ("bad", "dtype", "message"),
+    [
+        (float("nan"), torch.float32, r"variable u, sample 2: got nan at \(0, 1, 1\); only finite"),
+        (1e39, torch.float32, r"variable u, sample 2: got 1e\+39 at \(0, 1, 1\), too large for float32"),
+        (float("-inf"), torch.float64, r"variable u, sample 2: got -inf"),
+    ],
+)
+def test_values_that_cannot_be_stored_are_named(tmp_path, bad, dtype, message):
+    values = values_of(range(4))
+    values["u"][2, 0, 1, 1] = bad
+    variables = [VariableInfo(v.name, v.role, v.units, v.long_name, v.shape, dtype) for v in VARIABLES]
+    with pytest.raises(ValueError, match=message):
+        write_shard(tmp_path / "shard-00000.h5", range(4), values=values, variables=variables)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_wrong_shapes_names_and_counts_are_refused(tmp_path):
+    path = tmp_path / "shard-00000.h5"
+    with pytest.raises(ValueError, match=r"variable u: got shape \(1, 4, 4\) per sample, its grid must be \(4, 3\)"):
+        ShardWriter(path, [VariableInfo("u", "target", "1", "u", (1, 4, 4), torch.float32)], range(2), DOMAIN, {})
+    with pytest.raises(ValueError, match="variable x: a coordinate of the file has this name"):
+        ShardWriter(path, [VariableInfo("x", "target", "1", "x", (1, 4, 3), torch.float32)], range(2), DOMAIN, {})
+    with ShardWriter(path, VARIABLES, range(2), DOMAIN, {}) as file:
+        with pytest.raises(ValueError, match=r"got variables \['a'\], need \['a', 'u'\]"):
+            file.append({"a": values_of(range(2))["a"]})
+        with pytest.raises(ValueError, match="got 3 samples, this shard has 2"):
+            file.append(values_of(range(3)))
+        with pytest.raises(ValueError, match="got 0 samples, need 2"):
+            file.finish({})
+
+
+def test_numbers_without_a_grid_are_stored_beside_fields(tmp_path):
+    viscosity = VariableInfo("viscosity", "parameter", "m2/s", "viscosity", (2,), torch.float64)
+    values = {**values_of(range(3)), "viscosity": torch.arange(6.0, dtype=torch.float64).view(3, 2)}
+    write_shard(tmp_path / "shard-00000.h5", range(3), values=values, variables=(viscosity, *VARIABLES))
+    with xarray.open_dataset(tmp_path / "shard-00000.h5", engine="h5netcdf") as data:
+        assert data.viscosity.dims == ("sample", "viscosity_channel")
+        assert data.viscosity.values.tolist() == [[0, 1], [2, 3], [4, 5]]
+
+
+def test_no_room_is_said_before_any_work_and_leaves_nothing_behind(tmp_path):
+    """A limit on the size of files stands for a full disk: the system refuses to let the file grow."""
+    write_shard(tmp_path / "shard-00000.h5", range(5))
+    before = {p.name: p.read_bytes() for p in tmp_path.iterdir()}
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (30_000, hard))
+    try:
+        with pytest.raises(
+            OSError, match=r"cannot write .*shard-00001.h5: .*make room and run `sciml generate` again"
+        ) as caught:
+            write_shard(tmp_path / "shard-00001.h5", range(5, 5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert caught.value.errno == errno.EFBIG
+    assert "\n" not in str(caught.value)
+    assert {p.name: p.read_bytes() for p in tmp_path.iterdir()} == before
+
+
+@pytest.mark.parametrize("call", ["pwrite", "fsync"])
+def test_a_disk_that_fills_up_while_writing_leaves_nothing_behind(tmp_path, monkeypatch, call):
+    """Where room cannot be reserved, the system says so only at a write, or at the end."""
+
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(writer, "_reserve", lambda *_: None)
+    monkeypatch.setattr(os, call, full)
+    with pytest.raises(OSError, match=r"shard-00000.h5: No space left on device; make room") as caught:
+        write_shard(tmp_path / "shard-00000.h5", range(5))
+    assert caught.value.errno == errno.ENOSPC
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_values_whose_squares_overflow_are_refused_in_words(tmp_path):
+    values = values_of(range(2))
+    values["a"][0] = 1e200
+    variables = [VariableInfo(v.name, v.role, v.units, v.long_name, v.shape, torch.float64) for v in VARIABLES]
+    with pytest.raises(ValueError, match=r"1e\+200 have squares beyond float64, choose other units"):
+        write_shard(tmp_path / "shard-00000.h5", range(2), values=values, variables=variables)
