@@ -124,6 +124,7 @@ class Sum:
 
 
 def phase_at(phase: Phase, offset: Offset) -> Phase:
+    """The phase of the neighbour at `offset` of a node of `phase`."""
     return (phase[0] + offset[0]) % 2, (phase[1] + offset[1]) % 2
 
 

@@ -1,0 +1,130 @@
+"""The command `sciml`: make sets, look at them, check them, and use trained models. `sciml --help` loads no torch."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from sciml import __version__
+
+app = typer.Typer(
+    help="Generate, check and stream sets of PDE samples, and use operators trained on them.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+Existing = Annotated[
+    Path, typer.Argument(help="a set: a folder of shards, one of its files, or a .pt file", show_default=False)
+]
+CheckpointFile = Annotated[Path, typer.Argument(help="a checkpoint written by training", show_default=False)]
+
+
+def main() -> None:
+    """Run the command; a ValueError or OSError is one line on the error stream and exit status 1."""
+    try:
+        app()
+    except (ValueError, OSError) as error:
+        print(f"sciml: {error}", file=sys.stderr)
+        sys.exit(1)
+
+
+def _print_version(wanted: bool) -> bool:
+    if wanted:
+        print(f"sciml {__version__}")
+        raise typer.Exit
+    return wanted
+
+
+@app.callback()
+def _common(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    pass
+
+
+@app.command("list")
+def list_cards() -> None:
+    """The sets that come with sciml, from their cards."""
+    from sciml.cli.sets import print_cards
+
+    print_cards()
+
+
+@app.command()
+def generate(
+    card: Annotated[str, typer.Argument(help="name of a card (see `sciml list`) or path of one", show_default=False)],
+    out: Annotated[Path | None, typer.Option(help="folder to write to", show_default="data/CARD")] = None,
+    samples: Annotated[
+        int | None, typer.Option(help="samples of the first split; the others shrink or grow alike", show_default=False)
+    ] = None,
+    resolution: Annotated[int | None, typer.Option(help="points per side instead of the card's", show_default=False)] = None,
+    seed: Annotated[int | None, typer.Option(help="seed instead of the card's", show_default=False)] = None,
+    split: Annotated[str | None, typer.Option(help="only this split", show_default=False)] = None,
+    workers: Annotated[int, typer.Option(help="processes, each on one core")] = 1,
+    job: Annotated[str | None, typer.Option(help="I/N: part I of N, from 0/N to N-1/N, as in a queue array")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be written, and stop")] = False,
+) -> None:
+    """Make a set. Started again after any interruption, it goes on where it was."""
+    from sciml.cli.sets import run_generate
+
+    run_generate(card, out, samples, resolution, seed, split, workers, _parse_job(job), dry_run)
+
+
+@app.command()
+def info(path: Existing) -> None:
+    """What a set holds: variables, domain, problem and parameters, size on disk."""
+    from sciml.cli.sets import print_info
+
+    print_info(path)
+
+
+@app.command()
+def check(path: Existing) -> None:
+    """Verify bytes, schema, finiteness and the equation itself; exit status 1 when anything is wrong."""
+    from sciml.cli.sets import run_check
+
+    if not run_check(path):
+        sys.exit(1)
+
+
+@app.command()
+def evaluate(
+    checkpoint: CheckpointFile,
+    path: Existing,
+    batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """The errors of a trained model on a set, as a table."""
+    from sciml.cli.models import run_evaluate
+
+    run_evaluate(checkpoint, path, batch_size, device)
+
+
+@app.command()
+def predict(
+    checkpoint: CheckpointFile,
+    path: Annotated[Path, typer.Argument(metavar="INPUT", help="a set whose inputs are to be answered", show_default=False)],
+    out: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file to write", show_default=False)],
+    batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
+    device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+) -> None:
+    """Answer the inputs of a set with a trained model; physical units in and out."""
+    from sciml.cli.models import run_predict
+
+    run_predict(checkpoint, path, out, batch_size, device)
+
+
+def _parse_job(job: str | None) -> tuple[int, int]:
+    if job is None:
+        return 0, 1
+    part, _, parts = job.partition("/")
+    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+        raise ValueError(f"--job: got {job!r}, need I/N with 0 <= I < N")
+    return int(part), int(parts)

@@ -1,0 +1,5 @@
+"""So that `python -m sciml.cli` is the command, too."""
+
+from sciml.cli import main
+
+main()

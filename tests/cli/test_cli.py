@@ -1,0 +1,163 @@
+import subprocess
+import sys
+import time
+
+import pytest
+import torch
+import xarray
+
+from sciml.cli import main
+from sciml.data.normalise import Normalised, Normaliser
+from sciml.data.set import open_set
+from sciml.data.stream import stream
+from sciml.operators.mgno import MgNO
+from sciml.training.checkpoint import fields_of, save
+from sciml.training.evaluate import evaluate
+
+
+@pytest.fixture
+def sciml(monkeypatch, capsys):
+    """Run the command in this process: exit status, output, error line."""
+
+    def run(*arguments):
+        monkeypatch.setattr(sys, "argv", ["sciml", *map(str, arguments)])
+        with pytest.raises(SystemExit) as stop:
+            main()
+        captured = capsys.readouterr()
+        return stop.value.code or 0, captured.out, captured.err
+
+    return run
+
+
+@pytest.fixture(scope="module")
+def small_set(tmp_path_factory):
+    """Twelve Darcy samples on 16 x 16 points, made by the command."""
+    folder = tmp_path_factory.mktemp("sets") / "darcy"
+    call = [sys.executable, "-m", "sciml.cli", "generate", "darcy-quick", "--samples", "12", "--resolution", "16", "--out", folder]
+    subprocess.run(call, check=True, capture_output=True, timeout=300)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def checkpoint(small_set, tmp_path_factory):
+    train = stream(small_set / "train", batch_size=4)
+    torch.manual_seed(0)
+    inner = MgNO(1, 1, width=4, layers=2, domain=train.domain, smoothing=((1, 0), (1, 0)))
+    model = Normalised(inner, Normaliser.of(train, ("a",)), Normaliser.of(train, ("u",), centre=False))
+    path = tmp_path_factory.mktemp("runs") / "best.pt"
+    inputs, targets = (fields_of(train.set, names) for names in (train.inputs, train.targets))
+    save(path, model, domain=train.domain, inputs=inputs, targets=targets)
+    return path
+
+
+def test_help_answers_at_once_and_without_torch():
+    def seconds(*arguments):
+        start = time.perf_counter()
+        subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
+        return time.perf_counter() - start
+
+    assert min(seconds("-m", "sciml.cli", "--help") for _ in range(5)) <= 0.3
+    script = "import sys; sys.argv = ['sciml', '--help']; import sciml.cli\ntry: sciml.cli.main()\nexcept SystemExit: print('torch' in sys.modules)"
+    told = subprocess.run([sys.executable, "-c", script], check=True, capture_output=True, text=True).stdout
+    assert told.splitlines()[-1] == "False"
+
+
+def test_list_shows_every_card(sciml):
+    status, out, _ = sciml("list")
+    assert status == 0
+    assert all(card in out for card in ("darcy-smooth", "darcy-rough", "darcy-trigonometric", "darcy-quick"))
+
+
+def test_a_generated_set_is_sound_and_described(sciml, small_set):
+    status, out, _ = sciml("check", small_set)
+    assert status == 0, out
+    assert "sound" in out
+    status, out, _ = sciml("info", small_set / "train")
+    assert status == 0
+    assert "12 samples" in out
+    assert "permeability" in out
+    assert "16 points (both_ends, dirichlet)" in out
+    with xarray.open_dataset(next((small_set / "train").glob("*.h5")), engine="h5netcdf") as data:
+        assert data["u"].dims == ("sample", "u_channel", "x", "y")
+
+
+def test_generate_again_makes_nothing_new(sciml, small_set):
+    before = {file: file.read_bytes() for file in small_set.rglob("*.h5")}
+    status, out, _ = sciml("generate", "darcy-quick", "--samples", 12, "--resolution", 16, "--out", small_set)
+    assert status == 0
+    assert "0 samples made" in out
+    assert {file: file.read_bytes() for file in small_set.rglob("*.h5")} == before
+
+
+def test_jobs_together_make_the_set(sciml, small_set, tmp_path):
+    for job in ("0/2", "1/2"):
+        assert sciml("generate", "darcy-quick", "--samples", 12, "--resolution", 16, "--out", tmp_path, "--job", job)[0] == 0
+    ours = {file.relative_to(tmp_path): file.read_bytes() for file in tmp_path.rglob("*.h5")}
+    assert ours == {file.relative_to(small_set): file.read_bytes() for file in small_set.rglob("*.h5")}
+
+
+def test_a_dry_run_writes_nothing(sciml, tmp_path):
+    status, out, _ = sciml("generate", "darcy-quick", "--out", tmp_path / "set", "--dry-run")
+    assert status == 0
+    assert "shards" in out
+    assert not (tmp_path / "set").exists()
+
+
+def test_check_names_the_file_with_a_flipped_byte(sciml, small_set, tmp_path):
+    for file in (small_set / "test").iterdir():
+        (tmp_path / file.name).write_bytes(file.read_bytes())
+    shard = tmp_path / "shard-00000.h5"
+    damaged = bytearray(shard.read_bytes())
+    damaged[len(damaged) // 2] ^= 1
+    shard.write_bytes(damaged)
+    status, out, _ = sciml("check", tmp_path)
+    assert status == 1
+    assert "shard-00000.h5" in out
+    assert "1 faults" in out or "faults" in out
+
+
+def test_evaluate_prints_the_errors_of_the_model(sciml, small_set, checkpoint):
+    status, out, _ = sciml("evaluate", checkpoint, small_set / "test")
+    assert status == 0
+    from sciml.training.checkpoint import load
+
+    table = evaluate(load(checkpoint), stream(small_set / "test", batch_size=32, shuffle=False))
+    assert f"{table.rows[0].statistic('relative_l2', 'mean'):.4g}" in out
+
+
+def test_predictions_are_a_set_in_physical_units(sciml, small_set, checkpoint, tmp_path):
+    out_file = tmp_path / "out" / "predicted.h5"
+    assert sciml("predict", checkpoint, small_set / "test", "-o", out_file)[0] == 0
+    predicted, truth = open_set(out_file), open_set(small_set / "test")
+    assert torch.equal(predicted.read("a", slice(None)), truth.read("a", slice(None)))
+    from sciml.training.checkpoint import load
+
+    with torch.no_grad():
+        assert torch.allclose(predicted.read("u", slice(None)), load(checkpoint)(truth.read("a", slice(None))), atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("generate", "darcy-slow"), "no such card"),
+        (("generate", "darcy-quick", "--job", "2/2"), "0 <= I < N"),
+        (("info", "nowhere"), "nothing is there"),
+    ],
+)
+def test_mistakes_are_one_line(sciml, arguments, words, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    status, _, err = sciml(*arguments)
+    assert status == 1
+    assert words in err
+    assert err.count("\n") == 1
+
+
+def test_another_grid_or_file_type_is_refused(sciml, checkpoint, tmp_path):
+    finer = tmp_path / "finer"
+    assert sciml("generate", "darcy-quick", "--samples", 4, "--resolution", 20, "--out", finer)[0] == 0
+    status, _, err = sciml("predict", checkpoint, finer / "test", "-o", tmp_path / "p.h5")
+    assert status == 1
+    assert "grid" in err
+    assert not (tmp_path / "p.h5").exists()
+    status, _, err = sciml("predict", checkpoint, finer / "test", "-o", tmp_path / "p.csv")
+    assert "need a name that ends in .h5" in err
