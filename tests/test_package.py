@@ -12,7 +12,9 @@ ROOT = Path(__file__).resolve().parents[1]
 
 
 def test_importing_the_package_does_not_import_torch():
-    told = subprocess.run([sys.executable, "-c", "import sciml, sys; print('torch' in sys.modules)"], capture_output=True, text=True)
+    told = subprocess.run(
+        [sys.executable, "-c", "import sciml, sys; print('torch' in sys.modules)"], capture_output=True, text=True
+    )
     assert told.stdout.strip() == "False"
 
 
@@ -35,7 +37,9 @@ def test_every_module_says_what_it_is_and_every_public_name_is_documented():
         undocumented += [
             f"{file}:{node.name}"
             for node in tree.body
-            if isinstance(node, ast.FunctionDef | ast.ClassDef) and not node.name.startswith("_") and not ast.get_docstring(node)
+            if isinstance(node, ast.FunctionDef | ast.ClassDef)
+            and not node.name.startswith("_")
+            and not ast.get_docstring(node)
         ]
     assert not undocumented
 

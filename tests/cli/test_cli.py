@@ -33,7 +33,19 @@ def sciml(monkeypatch, capsys):
 def small_set(tmp_path_factory):
     """Twelve Darcy samples on 16 x 16 points, made by the command."""
     folder = tmp_path_factory.mktemp("sets") / "darcy"
-    call = [sys.executable, "-m", "sciml.cli", "generate", "darcy-quick", "--samples", "12", "--resolution", "16", "--out", folder]
+    call = [
+        sys.executable,
+        "-m",
+        "sciml.cli",
+        "generate",
+        "darcy-quick",
+        "--samples",
+        "12",
+        "--resolution",
+        "16",
+        "--out",
+        folder,
+    ]
     subprocess.run(call, check=True, capture_output=True, timeout=300)
     return folder
 

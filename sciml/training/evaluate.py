@@ -1,0 +1,225 @@
+"""A table of errors on a test stream: the model, and beside it every baseline."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+from types import MappingProxyType
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from rich.console import Console
+from rich.table import Table as RichTable
+from torch import Tensor, nn
+
+from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
+from sciml.numerics.domain import Domain
+from sciml.training.checkpoint import write_bytes
+from sciml.training.objectives import joined
+from sciml.training.streams import Samples
+
+Metric = Callable[[Tensor, Tensor, Domain], Float[Tensor, "batch"]]
+"""(prediction, truth, domain) -> one number per sample; fields are (batch, channel, *space)."""
+
+METRICS: Mapping[str, Metric] = MappingProxyType(
+    {"relative_l2": relative_l2, "relative_h1": relative_h1, "relative_h1_spectral": relative_h1_spectral}
+)
+
+STATISTICS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
+    {"mean": torch.mean, "median": lambda errors: errors.quantile(0.5), "max": torch.max}
+)
+
+
+@dataclass(frozen=True)
+class Row:
+    """What one model does on the test samples.
+
+    Args:
+        parameters: real numbers that were learned; a complex one counts twice.
+        seconds: per sample, forward pass alone; the median over the batches.
+        errors: by metric, one number per sample, float64, in the order of the stream.
+        note: why there are no errors, or empty.
+    """
+
+    name: str
+    parameters: int
+    seconds: float | None
+    errors: Mapping[str, Float[Tensor, "sample"]]
+    note: str = ""
+
+    def statistic(self, metric: str, name: str) -> float | None:
+        """`name` (mean, median or max) over the samples; None where there are no errors."""
+        return float(STATISTICS[name](self.errors[metric])) if metric in self.errors else None
+
+
+@dataclass(frozen=True)
+class Table:
+    """Rows of `evaluate`, in its order, the model first; `print(table)` shows it."""
+
+    rows: tuple[Row, ...]
+    metrics: tuple[str, ...]
+    samples: int
+
+    def header(self) -> list[str]:
+        """Names of the columns of `cells`."""
+        return ["model", "parameters", *(f"{metric} {' / '.join(STATISTICS)}" for metric in self.metrics), "ms per sample"]
+
+    def cells(self) -> list[list[str]]:
+        """The rows as texts, rounded for the eye."""
+        return [
+            [
+                row.name,
+                f"{row.parameters:,}",
+                *(" / ".join(_rounded(row.statistic(metric, s)) for s in STATISTICS) for metric in self.metrics),
+                _rounded(None if row.seconds is None else 1e3 * row.seconds),
+            ]
+            for row in self.rows
+        ]
+
+    def notes(self) -> list[str]:
+        return [f"{row.name}: {row.note}" for row in self.rows if row.note]
+
+    def to_dict(self) -> dict[str, Any]:
+        """For JSON, unrounded."""
+        rows = [
+            {
+                "name": row.name,
+                "parameters": row.parameters,
+                "seconds_per_sample": row.seconds,
+                "errors": {m: {s: row.statistic(m, s) for s in STATISTICS} for m in self.metrics},
+                "note": row.note,
+            }
+            for row in self.rows
+        ]
+        return {"samples": self.samples, "rows": rows}
+
+    def to_csv(self) -> str:
+        """Unrounded, one column per number; an empty cell where there is none."""
+        columns = [f"{metric} {name}" for metric in self.metrics for name in STATISTICS]
+        lines: list[list[str | float | None]] = [["model", "parameters", *columns, "seconds per sample"]]
+        for row in self.rows:
+            numbers = [row.statistic(metric, name) for metric in self.metrics for name in STATISTICS]
+            lines.append([row.name, row.parameters, *numbers, row.seconds])
+        out = io.StringIO()
+        csv.writer(out, lineterminator="\n").writerows(lines)
+        return out.getvalue()
+
+    def to_markdown(self) -> str:
+        lines = [self.header(), ["---", *["---:"] * (len(self.header()) - 1)], *self.cells()]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines) + "".join(f"\n{note}\n" for note in self.notes())
+
+    def write(self, folder: str | Path) -> None:
+        """table.csv, table.md and table.json in a folder.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        texts = {"csv": self.to_csv(), "md": self.to_markdown(), "json": json.dumps(self.to_dict(), indent=2) + "\n"}
+        for suffix, text in texts.items():
+            write_bytes(Path(folder) / f"table.{suffix}", text.encode())
+
+    def __rich__(self) -> RichTable:
+        table = RichTable(title=f"{self.samples} samples", caption="\n".join(self.notes()) or None)
+        for number, column in enumerate(self.header()):
+            table.add_column(column, justify="right" if number else "left")
+        for cells in self.cells():
+            table.add_row(*cells)
+        return table
+
+    def __str__(self) -> str:
+        console = Console(width=200, file=io.StringIO(), record=True)
+        console.print(self)
+        return console.export_text()
+
+
+def evaluate(
+    model: nn.Module,
+    stream: Samples,
+    *,
+    baselines: Mapping[str, nn.Module] | None = None,
+    metrics: Mapping[str, Metric] = METRICS,
+    name: str = "model",
+    out: str | Path | None = None,
+) -> Table:
+    """Errors of a model and of its baselines on every sample of a stream, in float64.
+
+    Models are moved to the device of the stream. A baseline that cannot take the samples, such as a ridge regression on
+    another grid than its own, keeps its row, with the reason in place of the numbers.
+
+    Args:
+        stream: of test samples, which nothing was chosen on.
+        baselines: by name, in the order of the rows.
+        metrics: by name, in the order of the columns.
+        name: of the first row.
+        out: folder for table.csv, table.md and table.json.
+    Raises:
+        ValueError: the model cannot take the samples, or the truth of a sample is zero everywhere, so that a relative error
+            does not exist.
+    """
+    rows = [_row(name, model, stream, metrics)]
+    for label, baseline in (baselines or {}).items():
+        try:
+            rows.append(_row(label, baseline, stream, metrics))
+        except ValueError as fact:
+            rows.append(Row(label, _parameters(baseline), None, {}, str(fact)))
+    table = Table(tuple(rows), tuple(metrics), len(next(iter(rows[0].errors.values()))))
+    if out is not None:
+        table.write(out)
+    return table
+
+
+@torch.no_grad()
+def _row(name: str, model: nn.Module, stream: Samples, metrics: Mapping[str, Metric]) -> Row:
+    domain = stream.set.domain
+    if domain is None:
+        raise ValueError("stream: its set has no grid, which the norms are taken over")
+    errors: dict[str, list[Tensor]] = {metric: [] for metric in metrics}
+    seconds: list[float] = []
+    was_training = model.training
+    model.to(stream.device).eval()
+    for batch in stream:
+        given, truth = joined(batch, stream.inputs), joined(batch, stream.targets)
+        if not seconds:
+            model(given)  # plans, kernels and caches are made by the first call, whose time says nothing
+        before = _now(stream.device)
+        prediction = model(given)
+        seconds.append((_now(stream.device) - before) / len(given))
+        for metric, function in metrics.items():
+            values = function(prediction.double(), truth.double(), domain).cpu()
+            _check_truth(metric, values, truth, stream.targets, sum(map(len, errors[metric])))
+            errors[metric].append(values)
+    model.train(was_training)
+    return Row(name, _parameters(model), median(seconds), {metric: torch.cat(parts) for metric, parts in errors.items()})
+
+
+def _check_truth(metric: str, values: Tensor, truth: Tensor, targets: tuple[str, ...], done: int) -> None:
+    for row in torch.nonzero(values.isinf()).flatten().tolist():
+        if not truth[row].any():
+            raise ValueError(
+                f"target {', '.join(targets)}: sample {done + row} of the stream is zero everywhere, where {metric} does not "
+                "exist; leave the sample out or choose an absolute metric"
+            )
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(p.numel() * (2 if p.is_complex() else 1) for p in model.parameters())
+
+
+def _now(device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter()
+
+
+def _rounded(value: float | None) -> str:
+    return "–" if value is None else f"{value:.4g}"
+
+
+__all__ = ["METRICS", "Metric", "Row", "Table", "evaluate"]

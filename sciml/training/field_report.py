@@ -1,0 +1,92 @@
+"""The page of a run that maps fields to fields: table, learning curves, and pictures of test samples."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sciml.data.stream import Stream
+from sciml.plots.fields import Panel, field_panels, learning_curves
+from sciml.training.evaluate import Table
+from sciml.training.fit import Run
+from sciml.training.objectives import joined
+from sciml.training.report import write_report
+
+PICTURED = 3
+
+
+def write_field_report(
+    path: str | Path,
+    title: str,
+    run: Run,
+    table: Table,
+    test: Stream,
+    baselines: Mapping[str, nn.Module],
+    notes: Sequence[str] = (),
+) -> None:
+    """Write one self-contained HTML file: facts, errors, curves, and input, truth, prediction and error of test samples.
+
+    The samples are those with the least, the median and the greatest error of the model.
+
+    Args:
+        run: of the model in the first row of `table`.
+        test: the stream that `table` was made on, a two-dimensional domain, in stored order.
+        baselines: by name as in `table`; the first of them is pictured beside the model.
+        notes: sentences under the table.
+    Raises:
+        ValueError: the domain has not two axes.
+    """
+    header = ["model", "parameters", *table.metrics, "ms per sample"]
+    rows = [_means(table, i) for i in range(len(table.rows))]
+    facts = {
+        "test set": f"{table.samples} samples of {test.set.path.name}, {test.domain}",
+        "steps": f"{run.history[-1]['step']:,}" if run.history else "0",
+        "training time": f"{run.history[-1]['seconds']:.0f} s" if run.history else "0 s",
+    }
+    if run.best_step is not None:
+        facts["kept"] = f"step {run.best_step:,}, validation error {run.best:.4f}"
+    figures = {"Learning curves": _curves(run), "Test samples": _pictures(run.model, table, test, baselines)}
+    all_notes = ["Errors are means over the test samples, relative to the truth.", *table.notes(), *notes]
+    write_report(Path(path), title, facts=facts, header=header, rows=rows, notes=all_notes, figures=figures)
+
+
+def _means(table: Table, row: int) -> list[str]:
+    means = (table.rows[row].statistic(metric, "mean") for metric in table.metrics)
+    cells = table.cells()[row]
+    return [cells[0], cells[1], *("–" if mean is None else f"{mean:.4f}" for mean in means), cells[-1]]
+
+
+def _curves(run: Run):
+    steps = [float(line["step"] or 0) for line in run.history]
+    curves = {"training objective": (steps, [float(line["loss"] or 0) for line in run.history])}
+    if run.best is not None:
+        curves["validation error"] = (steps, [float(line["validation"] or 0) for line in run.history])
+    return learning_curves(curves, run.best_step)
+
+
+@torch.no_grad()
+def _pictures(model: nn.Module, table: Table, test: Stream, baselines: Mapping[str, nn.Module]):
+    errors = table.rows[0].errors[table.metrics[0]]
+    order = errors.argsort()
+    rows = [int(order[i]) for i in (0, len(order) // 2, len(order) - 1)][:PICTURED]
+    batch = next(iter(test.subset(rows)))
+    given, truth = joined(batch, test.inputs), joined(batch, test.targets)
+    model.eval()
+    prediction = model(given)
+    units = {name: "" if info.units == "1" else f" [{info.units}]" for name, info in test.set.variables.items()}
+    source, target = test.inputs[0], test.targets[0]
+    names = {name: test.set.variables[name].long_name for name in (source, target)}
+    panels = [
+        Panel(f"input: {names[source]}{units[source]}", given[:, 0]),
+        Panel(f"truth: {names[target]}{units[target]}", truth[:, 0]),
+        Panel(table.rows[0].name, prediction[:, 0], like=f"truth: {names[target]}{units[target]}"),
+        Panel(f"error of {table.rows[0].name}", (prediction - truth)[:, 0], signed=True),
+    ]
+    for name, baseline in list(baselines.items())[:1]:
+        other = baseline.to(given.device).eval()(given)
+        panels.append(Panel(f"error of {name}", (other - truth)[:, 0], signed=True, like=panels[-1].title))
+    titles = [f"sample {row}: {float(errors[row]):.1%}" for row in rows]
+    return field_panels(panels, test.domain, titles)

@@ -1,0 +1,313 @@
+"""The one loop that trains every model: `fit(model, objective, stream)`."""
+
+from __future__ import annotations
+
+import contextlib
+import signal
+import threading
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from types import FrameType
+from typing import Any, Literal, cast
+
+import torch
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+from torch.nn.utils import clip_grad_norm_
+
+from sciml.data.stream import Batch
+from sciml.training.logs import Log, Record
+from sciml.training.objectives import Objective
+from sciml.training.optimisers import Adam, Optimiser
+from sciml.training.ranks import Ranks
+from sciml.training.run_folder import RunFolder, settings_of
+from sciml.training.state import Average, Captured, Progress, State
+from sciml.training.streams import TrainingStream
+
+Precision = Literal["float32", "bf16"]
+
+READ_EVERY = 100
+"""Steps between two looks at the losses, which are left on the device until then."""
+
+RETURNS = 3
+"""How often a run may go back to a good state before it gives up."""
+
+TERMINATED = 128 + signal.SIGTERM
+"""Exit status of a run that was asked to stop."""
+
+_ADAM = Adam()
+
+
+@dataclass(frozen=True)
+class Run:
+    """What came of a run.
+
+    Args:
+        model: the one that was given, with the weights of least validation error, or without validation the last ones.
+        history: the lines of the log.
+        best, best_step: least validation error and its step; None without validation.
+        folder: where the run was written; None when it was not.
+    """
+
+    model: nn.Module
+    history: tuple[Record, ...]
+    best: float | None
+    best_step: int | None
+    folder: Path | None
+
+
+def fit(
+    model: nn.Module,
+    objective: Objective,
+    stream: TrainingStream,
+    *,
+    steps: int,
+    validation: Iterable[Batch] | None = None,
+    criterion: Objective | None = None,
+    optimiser: Optimiser = _ADAM,
+    out: str | Path | None = None,
+    every: int | None = None,
+    ema: float | None = None,
+    accumulate: int = 1,
+    precision: Precision = "float32",
+) -> Run:
+    """Train `model` in place so that `objective` falls on the samples of `stream`.
+
+    With `out`, every `every` steps: a line in `log.csv` and `log.jsonl`, the full state in `last.pt`, and `best.pt` when the
+    validation error is the least so far. Both are checkpoints for `sciml.load`. The same call with the same `out` goes on from
+    `last.pt`: on CPUs, with equal numbers of threads, to the same weights bit for bit as without the break, wherever the
+    break was. SIGTERM makes it write `last.pt` and exit with status 143. A finished run returns at once.
+
+    When a loss or a weight is no longer finite, the run goes back to the last good state and on from there with the next
+    data and half the learning rate, and says so; the fourth time it gives up.
+
+    Under `torchrun` every process calls `fit` inside `with launched(device)`; the stream's batch is shared out among them, the
+    first process writes. To compile the model, call `model.compile()` before.
+
+    Args:
+        objective: (model, batch) -> scalar, a mean over the samples of the batch. Of a model in several processes it may use
+            the forward call only.
+        steps: the whole budget; the schedule of the optimiser is laid over it.
+        validation: the stream that chooses `best.pt`; never the test set.
+        criterion: what is averaged over the validation samples; the objective if not given.
+        every: steps between two validations, log lines and checkpoints; a fiftieth of `steps` if not given.
+        ema: decay of an exponential moving average of the weights, such as 0.999. Where given, validation and both
+            checkpoints use the average.
+        accumulate: into how many pieces a batch is cut, worked through one after the other to save memory. The gradient
+            is the same, and so is the batch size.
+        precision: of the forward pass; "bf16" runs the model under `torch.autocast`, the objective and the weights stay.
+    Raises:
+        ValueError: an argument out of range, a model that is on another device than the stream or that no checkpoint can
+            hold, an `out` that holds a run with other settings (the message names one), or processes that are not joined.
+        OSError: a file of the run cannot be written; the run goes on from `last.pt` when started again.
+        FloatingPointError: not finite for the fourth time.
+    """
+    every = max(1, steps // 50) if every is None else every
+    ranks = Ranks.now()
+    weights = _checked(model, stream, ranks, steps=steps, every=every, ema=ema, accumulate=accumulate, precision=precision)
+    folder = RunFolder(None if out is None else Path(out), model, stream, ranks)
+    if folder.path is not None:
+        parts = {"objective": objective, "validation": validation, "criterion": criterion, "optimiser": optimiser}
+        numbers = {"steps": steps, "every": every, "ema": ema, "accumulate": accumulate, "precision": precision}
+        folder.claim(settings_of(model, stream, parts | numbers))
+
+    judged = _InBfloat16(model) if precision == "bf16" else model
+    trained = DistributedDataParallel(judged) if ranks.size > 1 else judged
+    rule = optimiser.build(weights)
+    average = None if ema is None else Average(weights, ema)
+    progress = Progress()
+    state = State(model, rule, average, stream, progress, stream.device, ranks)
+    if folder.saved is not None:
+        state.restore(folder.saved)
+    best = folder.best_weights() if progress.best is not None else None
+
+    losses: list[Tensor] = []
+    batches = stream.endless()
+    started = time.perf_counter() - progress.seconds
+    was_training = model.training
+    model.train()
+    with Log(folder.path, steps, folder.log_position, silent=not ranks.first) as log, _sigterm(folder.path is not None) as stop:
+        good = state.capture()
+        while progress.step < steps:
+            rate = optimiser.learning_rate * optimiser.schedule(progress.step, steps) * 0.5**progress.returns
+            for group in rule.param_groups:
+                group["lr"] = rate
+            batch, share = next(batches)
+            losses.append(_backward(trained, objective, batch, share, accumulate))
+            if optimiser.clip is not None:
+                clip_grad_norm_(weights, optimiser.clip)
+            rule.step()
+            rule.zero_grad()
+            if average is not None:
+                average.update(progress.step)
+            progress.step += 1
+
+            # What follows happens now and then, at steps that do not depend on where the run was started. A stop comes in
+            # between (of several processes, when all of them look), and changes no number.
+            due = progress.step % every == 0 or progress.step == steps
+            look = due or progress.step % READ_EVERY == 0
+            if not look and not (stop.asked and ranks.size == 1):
+                continue
+            stopping = ranks.any(stop.asked, stream.device)
+            finite = _read(losses, state)
+            keep = (due or stopping) and finite and state.finite()
+            if look and not (keep if due else finite):
+                _go_back(state, good, log)
+                continue
+            progress.seconds = time.perf_counter() - started
+            log.progress(progress.step)
+            if due:
+                error = None if validation is None else _validate(judged, criterion or objective, validation, state)
+                if error is not None and error < (float("inf") if progress.best is None else progress.best):
+                    progress.best, progress.best_step = error, progress.step
+                    best = state.usable_weights()
+                    folder.save_best(best, {"validation": error, "step": progress.step})
+                log.line(_record(progress, error, rate))
+            if keep:
+                good = state.capture()
+                folder.save_last(good["weights"] if average is None else state.usable_weights(), good, log.position())
+            if stopping:
+                log.event(progress.step, f"asked to stop; the same call goes on from {folder.path}/last.pt")
+                ranks.wait()  # for the first process, which writes
+                raise SystemExit(TERMINATED)
+
+    ranks.wait()
+    model.load_state_dict(state.usable_weights() if best is None else best)
+    model.train(was_training)
+    return Run(model, tuple(log.history), progress.best, progress.best_step, folder.path)
+
+
+def _backward(model: nn.Module, objective: Objective, batch: Batch, share: float, pieces: int) -> Tensor:
+    """Add the gradient of share x objective to the weights; the value of it, left on the device."""
+    if pieces == 1:
+        loss = objective(model, batch)
+        if share != 1:
+            loss = loss * share
+        loss.backward()
+        return loss.detach()
+    rows = len(next(iter(batch.values())))
+    cuts = sorted({rows * i // pieces for i in range(pieces + 1)})
+    losses = []
+    for first, last in pairwise(cuts):
+        piece = {name: values[first:last] for name, values in batch.items()}
+        # Processes exchange gradients once per step, with the last piece.
+        more = isinstance(model, DistributedDataParallel) and last < rows
+        with cast(DistributedDataParallel, model).no_sync() if more else contextlib.nullcontext():
+            losses.append(_backward(model, objective, piece, share * (last - first) / rows, 1))
+    return torch.stack(losses).sum()
+
+
+def _read(losses: list[Tensor], state: State) -> bool:
+    """Take the losses since the last look into the account of the state; whether all were finite. Waits for the device."""
+    values = state.ranks.mean(torch.stack(losses).double()).tolist()
+    losses.clear()
+    for value in values:
+        state.progress.loss_sum += value
+    state.progress.loss_count += len(values)
+    return all(abs(value) < float("inf") for value in values)
+
+
+def _validate(model: nn.Module, criterion: Objective, stream: Iterable[Batch], state: State) -> float:
+    """Mean of the criterion over the samples of the stream, with the average of the weights where there is one."""
+    total, samples = torch.zeros((), dtype=torch.float64, device=state.device), 0
+    model.eval()
+    with state.average.applied() if state.average is not None else contextlib.nullcontext(), torch.no_grad():
+        for batch in stream:
+            rows = len(next(iter(batch.values())))
+            total += criterion(model, batch) * rows
+            samples += rows
+    model.train()
+    # Every process saw every sample; the mean makes them agree to the last bit on which weights are best.
+    return float(state.ranks.mean(total)) / samples
+
+
+def _go_back(state: State, good: Captured, log: Log) -> None:
+    """To the last good state; the data do not go back, or the same ones would do the same again."""
+    step, returns = state.progress.step, state.progress.returns + 1
+    if returns > RETURNS:
+        raise FloatingPointError(
+            f"fit: losses or weights not finite before step {step}, for the {returns}th time; "
+            "lower the learning rate, clip the gradient, or look for a truth that is zero everywhere"
+        )
+    state.restore(good, data=False)
+    state.progress.returns = returns
+    now = state.progress.step
+    log.event(now, f"not finite before step {step}: back to step {now}, on with the next data and half the learning rate")
+
+
+def _record(progress: Progress, error: float | None, rate: float) -> Record:
+    """A line of the log, which ends the account of the losses."""
+    loss = progress.loss_sum / progress.loss_count
+    progress.loss_sum, progress.loss_count = 0.0, 0
+    seconds = round(progress.seconds, 3)
+    return {"step": progress.step, "loss": loss, "validation": error, "learning_rate": rate, "seconds": seconds}
+
+
+class _InBfloat16(nn.Module):
+    """The model under autocast; what it gives is left in the type it comes in."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, *inputs: Tensor) -> Any:
+        with torch.autocast(inputs[0].device.type, torch.bfloat16):
+            return self.model(*inputs)
+
+
+class _Stop:
+    asked = False
+
+    def __call__(self, number: int, frame: FrameType | None) -> None:
+        self.asked = True
+
+
+@contextlib.contextmanager
+def _sigterm(wanted: bool) -> Iterator[_Stop]:
+    """Note SIGTERM instead of dying of it, while the block lasts. Python allows that in the main thread only."""
+    stop = _Stop()
+    if not wanted or threading.current_thread() is not threading.main_thread():
+        yield stop
+        return
+    before = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield stop
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    if stop.asked:  # too late to stop the run, but whoever called it shall hear of it
+        signal.raise_signal(signal.SIGTERM)
+
+
+def _checked(
+    model: nn.Module,
+    stream: TrainingStream,
+    ranks: Ranks,
+    *,
+    steps: int,
+    every: int,
+    ema: float | None,
+    accumulate: int,
+    precision: str,
+) -> list[nn.Parameter]:
+    """The weights to train, after a look at the arguments."""
+    for name, value in (("steps", steps), ("every", every), ("accumulate", accumulate)):
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, need at least 1")
+    if ema is not None and not 0 < ema < 1:
+        raise ValueError(f"ema: got {ema}, need a decay between 0 and 1, such as 0.999")
+    if precision not in ("float32", "bf16"):
+        raise ValueError(f"precision: got {precision!r}, need float32 or bf16")
+    weights = [w for w in model.parameters() if w.requires_grad]
+    if not weights:
+        raise ValueError(f"model: {type(model).__name__} has no weights that want a gradient")
+    if weights[0].device != torch.device(stream.device):
+        raise ValueError(f"model: is on {weights[0].device}, the stream brings to {stream.device}; move the model there")
+    if stream.ranks != ranks.size:
+        raise ValueError(f"stream: serves {stream.ranks} processes, there are {ranks.size}; open it inside `launched`")
+    return weights
+
+
+__all__ = ["Precision", "Run", "fit"]

@@ -1,0 +1,121 @@
+import csv
+import io
+import json
+from types import SimpleNamespace
+
+import pytest
+import torch
+from rich.console import Console
+from torch import nn
+from training.small_runs import DOMAIN, MemoryStream, samples
+
+from sciml.training.baselines import TrainingMean
+from sciml.training.evaluate import evaluate
+from sciml.training.fit import fit
+from sciml.training.objectives import RelativeL2
+
+
+class Scaled(nn.Module):
+    """u (1 + e_i) for sample i, so that its relative error is e_i in every norm."""
+
+    def __init__(self, answers, errors):
+        super().__init__()
+        self.answers, self.errors, self.weight = answers, errors, nn.Parameter(torch.zeros(3, dtype=torch.complex64))
+        self.modes = []
+
+    def forward(self, a):
+        self.modes.append((self.training, torch.is_grad_enabled()))
+        rows = [int((self.answers["a"] == sample).flatten(1).all(1).nonzero()) for sample in a]
+        return self.answers["u"][rows] * (1 + self.errors[rows, None, None])
+
+
+def streamed(batch, batch_size):
+    return MemoryStream(batch, batch_size)
+
+
+ERRORS = torch.tensor([0.1, 0.4, 0.2, 0.6, 0.3, 0.05, 0.5], dtype=torch.float64)
+DATA = samples(7)
+
+
+def test_errors_are_those_of_every_sample_in_every_norm():
+    model = Scaled(DATA, ERRORS)
+    table = evaluate(model, streamed(DATA, 3), name="ours")
+    row = table.rows[0]
+    for metric in ("relative_l2", "relative_h1", "relative_h1_spectral"):
+        assert torch.allclose(row.errors[metric], ERRORS, rtol=1e-12)
+        assert row.statistic(metric, "mean") == pytest.approx(2.15 / 7)
+        assert row.statistic(metric, "median") == pytest.approx(0.3)
+        assert row.statistic(metric, "max") == pytest.approx(0.6)
+    assert (row.name, row.parameters, table.samples) == ("ours", 6, 7)
+    assert row.seconds > 0
+    assert set(model.modes) == {(False, False)}
+    assert model.training
+
+
+def test_metrics_are_taken_in_float64_whatever_the_model_gives():
+    data = samples(7, dtype=torch.float32)
+    row = evaluate(Scaled(data, ERRORS.float()), streamed(data, 7)).rows[0]
+    assert {errors.dtype for errors in row.errors.values()} == {torch.float64}
+
+
+def test_a_baseline_that_cannot_take_the_samples_keeps_its_row_and_says_why():
+    baselines = {"mean": TrainingMean(torch.zeros(1, 8).double()), "coarse mean": TrainingMean(torch.zeros(1, 4).double())}
+    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), baselines=baselines)
+    assert [row.name for row in table.rows] == ["model", "mean", "coarse mean"]
+    assert table.rows[1].statistic("relative_l2", "max") == 1.0
+    assert table.rows[2].statistic("relative_l2", "max") is None
+    assert table.notes() == ["coarse mean: the training mean knows the grid (4,) only, got (8,)"]
+    with pytest.raises(ValueError, match="the training mean knows"):
+        evaluate(baselines["coarse mean"], streamed(DATA, 3))
+
+
+def test_a_truth_of_zero_is_an_error_that_names_the_sample():
+    data = {name: values.clone() for name, values in DATA.items()}
+    data["u"][4] = 0
+    stream = streamed(data, 3)
+    with pytest.raises(ValueError, match="target u: sample 4 of the stream is zero everywhere, where relative_l2"):
+        evaluate(nn.Identity(), stream)
+    absolute = {"largest gap": lambda p, u, domain: (p - u).flatten(1).abs().amax(1)}
+    row = evaluate(nn.Identity(), stream, metrics=absolute).rows[0]
+    assert row.errors["largest gap"][4] == data["a"][4].abs().max()
+
+
+def test_a_table_is_written_whole_as_csv_markdown_and_json(tmp_path):
+    coarse = TrainingMean(torch.zeros(1, 4))
+    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), baselines={"coarse": coarse}, out=tmp_path)
+    rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
+    assert [float(rows[0]["relative_l2 max"]), float(rows[0]["parameters"])] == [pytest.approx(0.6), 6]
+    assert rows[1]["relative_l2 max"] == ""
+    assert json.loads((tmp_path / "table.json").read_text()) == table.to_dict()
+    lines = (tmp_path / "table.md").read_text().splitlines()
+    assert lines[0].split(" | ")[1] == "parameters"
+    assert lines[2].startswith("| model | 6 | 0.3071 / 0.3 / 0.6 |")
+    assert "coarse: the training mean knows the grid (4,) only" in lines[-1]
+
+
+def test_a_table_prints_by_rich_and_by_print():
+    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3))
+    console = Console(width=200, record=True, file=io.StringIO())
+    console.print(table)
+    for text in (console.export_text(), str(table)):
+        assert "relative_h1_spectral" in text
+        assert "0.3071 / 0.3 / 0.6" in text
+
+
+def test_what_fit_trains_evaluate_measures():
+    """The validation error of `fit` and the table of `evaluate` are one number."""
+    data = samples(9)
+    stream = streamed(data, 4)
+    model = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", dtype=torch.float64)
+    run = fit(model, RelativeL2(DOMAIN), stream, steps=30, validation=stream)
+    assert evaluate(run.model, stream).rows[0].statistic("relative_l2", "mean") == pytest.approx(run.best, rel=1e-12)
+
+
+def test_a_stream_needs_only_what_the_interface_names():
+    described = SimpleNamespace(domain=DOMAIN, variables={})
+    parts = {"set": described, "inputs": ("a",), "targets": ("u",), "device": torch.device("cpu")}
+    bare = type("Bare", (), {**parts, "__iter__": lambda self: iter([DATA])})()
+    assert evaluate(Scaled(DATA, ERRORS), bare).samples == 7
+    described.domain = None
+    with pytest.raises(ValueError, match="its set has no grid"):
+        evaluate(Scaled(DATA, ERRORS), bare)
