@@ -1,7 +1,7 @@
 """Operator learning and physics in PyTorch, organised around function-space problems.
 
-The verbs stand here, `sciml.stream`, `sciml.fit`, `sciml.evaluate`, `sciml.predict`, `sciml.load`; everything else is imported from its
-own module. Importing this package imports nothing else until a verb is used.
+The verbs stand here, such as `sciml.stream`, `sciml.fit`, `sciml.evaluate`; everything else is imported from its own module.
+Importing this package imports nothing else until a verb is used.
 """
 
 from __future__ import annotations

@@ -40,7 +40,7 @@ def run_generate(
     path = find_card(name)
     card, out = read_card(path), out or Path("data") / path.stem
     changes = {"samples": samples, "resolution": resolution, "seed": seed}
-    console = Console()
+    console = Console(soft_wrap=True)
     with _bar("samples", console) as bar:
         task = bar.add_task("generate", total=None)
         report = generate(
@@ -73,7 +73,7 @@ def run_generate(
 def print_info(path: Path) -> None:
     """Variables, domain, attributes and size of a set."""
     source = open_set(path)
-    console = Console()
+    console = Console(soft_wrap=True)
     console.print(f"[bold]{path}[/bold]: {len(source):,} samples in {len(source.parts)} files, {_size(_on_disk(source))}")
     table = Table("variable", "role", "shape per sample", "dtype", "units", "meaning")
     for info in source.variables.values():

@@ -157,7 +157,7 @@ def _synthesise(field: Tensor, position: int, axis: Axis, kind: Kind) -> Tensor:
     if transform is not None and modes <= transform[1]:
         return transform[0](field, position)
     values = evaluate_modes(axis, modes).to(field)
-    return torch.tensordot(field, values, dims=([position], [1])).movedim(-1, position).contiguous()
+    return (field.movedim(position, -1) @ values.T).movedim(-1, position).contiguous()
 
 
 def evaluate_modes(axis: Axis, modes: int) -> Float[Tensor, "points modes"]:

@@ -94,6 +94,7 @@ def readable(description: Plain) -> Any:
 
 
 def import_path(thing: type | types.FunctionType) -> str:
+    """`module:name`, as cards and checkpoints write it."""
     return f"{thing.__module__}:{thing.__qualname__}"
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from data.small_sets import DOMAIN, values_of, write_set, write_shard
 
+from data.small_sets import DOMAIN, values_of, write_set, write_shard
 from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import stream
 from sciml.data.variables import VariableInfo

@@ -5,10 +5,10 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
 from sciml.data.manifest import manifest_path
 from sciml.data.set import open_set
 from sciml.numerics.domain import Domain

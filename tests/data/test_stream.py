@@ -3,10 +3,10 @@ from itertools import chain, islice
 
 import pytest
 import torch
-from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
 from sciml.data.set import open_set
 from sciml.data.stream import Stream, stream
 from sciml.data.variables import VariableInfo

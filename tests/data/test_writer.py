@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from data.small_sets import DOMAIN, VARIABLES, values_of, write_shard
 
+from data.small_sets import DOMAIN, VARIABLES, values_of, write_shard
 from sciml.data import writer
 from sciml.data.manifest import is_done, manifest_path, read_manifest
 from sciml.data.variables import VariableInfo

@@ -3,9 +3,9 @@ import tomllib
 from pathlib import Path
 
 import pytest
+
 from generation.cards import TOY, toy
 from generation.toy_problem import Antiderivative
-
 from sciml.generation.card import Card, Storage, card_files, find_card, read_card
 from sciml.generation.plan import shards_of
 from sciml.numerics.domain import Domain

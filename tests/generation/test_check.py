@@ -8,9 +8,9 @@ import h5py
 import numpy as np
 import pytest
 import torch
+
 from data.small_sets import write_shard
 from generation.cards import toy
-
 from sciml.data.manifest import file_crc32, manifest_path, read_manifest, render
 from sciml.generation.card import Storage, find_card, read_card
 from sciml.generation.check import check

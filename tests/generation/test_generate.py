@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 import torch
 import xarray
-from generation.cards import bytes_of, toy
-from generation.toy_problem import Antiderivative
 
 import sciml.generation.plan
+from generation.cards import bytes_of, toy
+from generation.toy_problem import Antiderivative
 from sciml.data.manifest import manifest_path, read_manifest
 from sciml.data.set import open_set
 from sciml.generation.card import Storage, find_card, read_card

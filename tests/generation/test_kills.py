@@ -7,7 +7,6 @@ import sys
 import time
 
 from generation.cards import bytes_of, toy
-
 from sciml.generation.generate import generate
 
 CODE = """

@@ -3,7 +3,6 @@ import warnings
 
 import pytest
 import torch
-from training.small_runs import DOMAIN, MemoryStream
 
 from sciml.training.baselines import NeuralOperatorFNO, mean_of_training, ridge
 from sciml.training.checkpoint import Field, load, save
@@ -11,6 +10,7 @@ from sciml.training.evaluate import evaluate
 from sciml.training.fit import fit
 from sciml.training.objectives import RelativeL2
 from sciml.training.optimisers import Adam
+from training.small_runs import DOMAIN, MemoryStream
 
 FIELDS = {"inputs": [Field("a")], "targets": [Field("u")]}
 

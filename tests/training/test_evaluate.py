@@ -7,12 +7,12 @@ import pytest
 import torch
 from rich.console import Console
 from torch import nn
-from training.small_runs import DOMAIN, MemoryStream, samples
 
 from sciml.training.baselines import TrainingMean
 from sciml.training.evaluate import evaluate
 from sciml.training.fit import fit
 from sciml.training.objectives import RelativeL2
+from training.small_runs import DOMAIN, MemoryStream, samples
 
 
 class Scaled(nn.Module):

@@ -8,12 +8,12 @@ import threading
 import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from training.small_runs import DOMAIN, DropoutNet, MemoryStream, Pointwise, dropout_run, samples
 
 from sciml.training.checkpoint import load, read_checkpoint
 from sciml.training.fit import READ_EVERY, fit
 from sciml.training.objectives import RelativeL2
 from sciml.training.optimisers import SGD, Adam, Constant, OneCycle
+from training.small_runs import DOMAIN, DropoutNet, MemoryStream, Pointwise, dropout_run, samples
 
 TRUST = ("training.small_runs",)
 

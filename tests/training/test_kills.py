@@ -10,9 +10,9 @@ import time
 from pathlib import Path
 
 import torch
-from training.small_runs import dropout_run
 
 from sciml.training.checkpoint import read_checkpoint
+from training.small_runs import dropout_run
 
 KILLS = 5
 STEPS = 1200

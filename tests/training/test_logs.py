@@ -2,11 +2,11 @@ import resource
 
 import pytest
 import torch
-from training.small_runs import MemoryStream, Pointwise, samples
 
 from sciml.training.fit import fit
 from sciml.training.logs import Log
 from sciml.training.optimisers import SGD, Adam
+from training.small_runs import MemoryStream, Pointwise, samples
 
 
 def gap(model, batch):

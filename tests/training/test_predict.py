@@ -1,7 +1,6 @@
 import pytest
 import torch
 from torch import nn
-from training.two_ranks import write_set
 
 from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import stream
@@ -9,6 +8,7 @@ from sciml.numerics.domain import Domain
 from sciml.training.baselines import TrainingMean
 from sciml.training.checkpoint import Field, save
 from sciml.training.predict import predict
+from training.two_ranks import write_set
 
 DOMAIN = Domain.box((1.0, 1.0), (6, 5), "open", "cells")
 TRUST = (__name__,)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 import torch
-from training.two_ranks import CASES, everything, write_set
 
 from sciml.data.stream import stream
 from sciml.training.fit import fit
 from sciml.training.objectives import RelativeL2
 from sciml.training.ranks import Ranks, launched
+from training.two_ranks import CASES, everything, write_set
 
 TESTS = Path(__file__).parent.parent
 
