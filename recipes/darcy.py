@@ -36,7 +36,7 @@ from sciml.training.symmetries import SquareSymmetries
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes of a run. `card` names the set; steps, batches and optimiser are the same for MgNO and for the FNO beside it."""
+    """Sizes of a run. `card` names the set; steps and batches are the same for MgNO and for the FNO beside it."""
 
     card: str
     steps: int
@@ -47,6 +47,7 @@ class Preset:
     fno_modes: int
     learning_rate: float
     weight_decay: float
+    fno_weight_decay: float = 1e-4
     clip: float | None = 1.0
     symmetries: bool = True  # law and equation know no direction: train on transposed and, where the grid allows, turned copies
 
@@ -57,7 +58,8 @@ PRESETS = {
     # The published size, optimiser and number of steps: 500 epochs of 1,280 samples.
     "paper": Preset("darcy-rough", 80_000, 8, 24, 6, 32, 20, 5e-4, 1e-4, clip=None, symmetries=False),
 }
-# The published 16 x 16 set: its 1,000 samples are the limit, not time, and weight decay pays.
+# The published 16 x 16 set: its 1,000 samples are the limit, not time. Each model has the weight decay, of 1e-5, 1e-4 and 1e-3, that
+# did best on the held-out samples of seed 0.
 SMALL = Preset("darcy_train_16", 4000, 20, 32, 4, 36, 12, learning_rate=2e-3, weight_decay=1e-3)
 
 
@@ -88,6 +90,7 @@ def build(name: str, preset: Preset, train: Stream) -> nn.Module:
 def learn(name: str, preset: Preset, train: Stream, valid: Stream, out: Path | None, seed: int) -> Run:
     """Train one operator in H1, choose by the validation error in L2."""
     torch.manual_seed(seed)
+    decay = preset.weight_decay if name == "mgno" else preset.fno_weight_decay
     objective = RelativeH1(train.domain, train.inputs, train.targets)
     if preset.symmetries:
         objective = SquareSymmetries(objective, reflections=train.domain.axes[0].layout == "both_ends")
@@ -98,7 +101,7 @@ def learn(name: str, preset: Preset, train: Stream, valid: Stream, out: Path | N
         steps=preset.steps,
         validation=valid,
         criterion=RelativeL2(train.domain, train.inputs, train.targets),
-        optimiser=Adam(preset.learning_rate, preset.weight_decay, clip=preset.clip),
+        optimiser=Adam(preset.learning_rate, decay, clip=preset.clip),
         out=out,
     )
 
