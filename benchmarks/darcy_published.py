@@ -25,7 +25,7 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recipes.darcy import SMALL, Preset, learn, open_splits
+from recipes.darcy import PRESETS, Preset, learn, open_splits
 from sciml.data.stream import Stream
 from sciml.metrics.fields import relative_l2
 from sciml.training.baselines import mean_of_training, ridge
@@ -41,7 +41,7 @@ def interpolated(model: nn.Module, fine: Stream) -> float:
 
     The last point of the fine grid lies half a spacing beyond the last coarse one, where the spline is continued.
     """
-    (batch,) = list(Stream(fine.set, batch_size=len(fine.set), shuffle=False))
+    (batch,) = list(Stream(fine.set, batch_size=len(fine.set)))
     answer = model(batch["x"][..., ::2, ::2]).double().numpy()
     n = answer.shape[-1]
     for axis in (-2, -1):
@@ -71,7 +71,8 @@ def run(name: str, preset: Preset, data: Path, seed: int) -> dict[str, float]:
 
 
 def main(data: Path, quick: bool, out: Path | None) -> int:
-    preset = replace(SMALL, steps=SMALL.steps // 10) if quick else SMALL
+    preset = PRESETS["published"]
+    preset = replace(preset, steps=preset.steps // 10) if quick else preset
     results = {name: [run(name, preset, data, seed) for seed in range(1 if quick else SEEDS)] for name in NAMES}
     train, _, tests = open_splits(data, preset, "cpu", 0)
     simple = {"ridge regression": ridge(train), "mean of training": mean_of_training(train)}

@@ -53,11 +53,14 @@ class Line:
         """Weights of the outermost and of the second point in the ghost value beyond the first (0) or last (1) point.
 
         `dirichlet` continues oddly about the side and `neumann` evenly, by linear interpolation where the mirror image
-        falls between points; `open` continues by zero.
+        falls between points; `open` continues by zero. On a `periodic` line the points are those of the other end: where the
+        first and the last point are less than a spacing apart across the seam, the ghost lies between the last two.
         """
         side, gap = self.sides[end], self.gaps[end]
         if side == "open":
             return 0.0, 0.0
+        if side == "periodic":
+            return sum(self.gaps), 1 - sum(self.gaps)
         if side == "dirichlet":
             return (-2 * gap, -(1 - 2 * gap)) if gap <= 0.5 else (-(1 - gap) / gap, 0.0)
         return (2 * gap, 1 - 2 * gap) if gap <= 0.5 else (1.0, 0.0)
@@ -97,7 +100,7 @@ def extend(field: Float[Tensor, "*batch"], grid: Grid) -> Float[Tensor, "*extend
     if all(line.zero_ghosts for line in grid):
         return functional.pad(field, (1, 1) * len(grid))
     if field.ndim == len(grid) + 2:  # what the fast paddings of torch take
-        if all(line.periodic for line in grid):
+        if all(line.periodic and line.ghost(0) == (1, 0) for line in grid):
             return functional.pad(field, (1, 1) * len(grid), mode="circular")
         if every_gap in ({0.0}, {0.5}) and all({"dirichlet", "neumann"}.issuperset(line.sides) for line in grid):
             mirrored = functional.pad(field, (1, 1) * len(grid), mode="reflect" if every_gap == {0.0} else "replicate")
@@ -105,11 +108,9 @@ def extend(field: Float[Tensor, "*batch"], grid: Grid) -> Float[Tensor, "*extend
     for axis, line in enumerate(grid):
         at = axis - len(grid)
         n = field.shape[at]
-        if line.periodic:
-            first, last = field.narrow(at, n - 1, 1), field.narrow(at, 0, 1)
-        else:
-            first = _ghost(field, at, line.ghost(0), 0, 1)
-            last = _ghost(field, at, line.ghost(1), n - 1, n - 2)
+        first_end, last_end = (0, 1), (n - 1, n - 2)
+        first = _ghost(field, at, line.ghost(0), *(last_end if line.periodic else first_end))
+        last = _ghost(field, at, line.ghost(1), *(first_end if line.periodic else last_end))
         field = torch.cat((first, field, last), at)
     return field
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Literal, cast
 
 import torch
@@ -32,7 +33,7 @@ def _uniform(*shape: int, fan_in: int) -> nn.Parameter:
     return nn.Parameter(torch.empty(*shape).uniform_(-bound, bound))
 
 
-class Stencil(nn.Module):
+class LearnedStencil(nn.Module):
     """A 3-point-wide convolution that continues its input beyond the sides as the grid says; `stride=2` restricts."""
 
     def __init__(self, in_channels: int, out_channels: int, dim: int, stride: int = 1) -> None:
@@ -81,8 +82,8 @@ class Smoothing(nn.Module):
 
     def __init__(self, source_channels: int, channels: int, dim: int, from_zero: bool) -> None:
         super().__init__()
-        self.apply_operator = None if from_zero else Stencil(channels, source_channels, dim)
-        self.smooth = Stencil(source_channels, channels, dim)
+        self.apply_operator = None if from_zero else LearnedStencil(channels, source_channels, dim)
+        self.smooth = LearnedStencil(source_channels, channels, dim)
 
     def forward(
         self, u: Float[Tensor, "batch channels *space"] | None, f: Float[Tensor, "batch source_channels *space"], grid: Grid
@@ -105,10 +106,10 @@ class Transfer(nn.Module):
     def __init__(self, source_channels: int, channels: int, dim: int, cycle: Cycle, width: int) -> None:
         super().__init__()
         self.cycle = cycle
-        self.restrict_source = Stencil(source_channels, source_channels, dim, stride=2)
-        self.restrict_solution = None if cycle == "residual" else Stencil(channels, channels, dim, stride=2)
-        self.apply_operator = None if cycle == "official" else Stencil(channels, source_channels, dim)
-        self.apply_coarse = Stencil(channels, source_channels, dim) if cycle == "full_approximation" else None
+        self.restrict_source = LearnedStencil(source_channels, source_channels, dim, stride=2)
+        self.restrict_solution = None if cycle == "residual" else LearnedStencil(channels, channels, dim, stride=2)
+        self.apply_operator = None if cycle == "official" else LearnedStencil(channels, source_channels, dim)
+        self.apply_coarse = LearnedStencil(channels, source_channels, dim) if cycle == "full_approximation" else None
         self.prolong = Prolongation(channels, dim, width)
 
     def down(self, u: Tensor, f: Tensor, fine: Grid, coarse: Grid) -> tuple[Tensor | None, Tensor]:
@@ -142,7 +143,7 @@ class Smoother(nn.Module):
         return cast(Tensor, u)
 
 
-class Level(nn.Module):
+class CycleLevel(nn.Module):
     """What belongs to one level of a cycle: steps before and after, and the transfer to the next coarser level if any."""
 
     def __init__(self, before: Smoother, transfer: Transfer | None, after: Smoother) -> None:
@@ -175,7 +176,7 @@ class VCycle(nn.Module):
         widths = [prolongation] * last if isinstance(prolongation, int) else list(prolongation)
         sizes = (in_channels, channels, dim)
         self.levels = nn.ModuleList(
-            Level(
+            CycleLevel(
                 Smoother(before, *sizes, from_zero=level == 0 or cycle == "residual"),
                 Transfer(*sizes, cycle, widths[level]) if level < last else None,
                 Smoother(after, *sizes, from_zero=False),
@@ -189,9 +190,17 @@ class VCycle(nn.Module):
         """Apply the cycle on `grids`, as `sciml.numerics.ghosts.pyramid` gives them; levels beyond them are left out."""
         return self._solve(None, f, grids, 0)
 
+    def leave_out(self, depth: int) -> None:
+        """Mark the weights of level `depth` and the coarser ones as not to be trained, where no grid will use them."""
+        for position, level in enumerate(self.levels):
+            if position >= depth:
+                level.requires_grad_(False)
+            elif position == depth - 1 and (transfer := cast(CycleLevel, level).transfer) is not None:
+                transfer.requires_grad_(False)
+
     def _solve(self, u: Tensor | None, f: Tensor, grids: Sequence[Grid], depth: int) -> Tensor:
         """u improved as a solution of A u = f on grid `depth` and the coarser ones."""
-        level = cast(Level, self.levels[depth])
+        level = cast(CycleLevel, self.levels[depth])
         better: Tensor = level.before(u, f, grids[depth])
         if level.transfer is not None and depth + 1 < len(grids):
             fine, coarse = grids[depth], grids[depth + 1]
@@ -213,7 +222,9 @@ class MgNO(nn.Module):
         out_channels: number of output functions.
         width: channels of the hidden functions (n in the paper).
         layers: number of hidden layers.
-        domain: box, conditions and layout of points; its number of points is where the model is meant to work best.
+        domain: where the model is trained. Its conditions and layout say what lies beyond the sides, its numbers of points how
+            many levels are in use: on a finer grid no level joins that was never trained. Weights are not scaled with the
+            spacing, so a model is accurate on the spacing that it was trained on.
         smoothing: per level, finest first, steps before and after the coarser levels.
         cycle: what is restricted, see `Transfer`.
         prolongation: width of the prolongation stencils, 3 or 4, or one per transfer.
@@ -250,6 +261,9 @@ class MgNO(nn.Module):
         self.cycles = nn.ModuleList(
             VCycle(n, width, domain.dim, smoothing=self.smoothing, cycle=cycle, prolongation=self.prolongation) for n in inputs
         )
+        self._depth = len(pyramid(domain, domain.shape, len(self.smoothing)))
+        for cycle_of_layer in self.cycles:
+            cast(VCycle, cycle_of_layer).leave_out(self._depth)
         self.pointwise = nn.ModuleList(Pointwise(n, width) for n in inputs)
         self.head = Pointwise(width, out_channels, bias=False)
 
@@ -267,12 +281,14 @@ class MgNO(nn.Module):
         """
         if min(shape) < 8:
             raise ValueError(f"u: got grid {tuple(shape)}, need at least 8 points per side")
-        grids = pyramid(self.domain, tuple(shape), len(self.smoothing))
+        grids = pyramid(self.domain, tuple(shape), self._depth)
         if len(grids) < len(self.smoothing):
-            fact = f"grid {tuple(shape)} holds {len(grids)} of the {len(self.smoothing)} levels (coarse sides >= 2)"
+            fact = f"{len(grids)} of the {len(self.smoothing)} levels are in use on grid {tuple(shape)}"
             if self.strict_levels:
-                raise ValueError(f"u: {fact}; need a larger grid, or strict_levels=False to leave out the coarsest")
-            _log.info("MgNO: %s", fact)
+                why = f"coarse sides need 2 points, and the domain's own grid {self.domain.shape} has room for {self._depth}"
+                raise ValueError(f"u: {fact}: {why}; take larger grids, fewer levels, or strict_levels=False")
+            if not torch.compiler.is_compiling():
+                _say_once(fact)
         return grids
 
     def _checked_shape(self, u: Tensor) -> tuple[int, ...]:
@@ -287,16 +303,20 @@ class MgNO(nn.Module):
 
         Args:
             state: their `state_dict()`, without the normaliser that some of them carry.
-            domain: the unit square with `open` sides if not given, which continues by zero as theirs does. Any other
-                domain keeps the weights and changes what lies beyond the sides.
+            domain: the unit square with `open` sides if not given, which continues by zero as theirs does, with 256 points a
+                side, or 211 for the smooth class. Any other domain keeps the weights and changes what lies beyond the sides.
         Raises:
             ValueError: the weights are not those of such a model.
         """
         from sciml.operators.mgno_official import convert
 
         arguments, weights = convert(state)
-        model = cls(domain=domain or open_square(256), **arguments)
-        model.load_state_dict(weights)
+        points = 211 if 3 in arguments["prolongation"] else 256
+        model = cls(domain=domain or open_square(points), **arguments)
+        wrong = [name for name, weight in model.state_dict().items() if weight.shape != weights[name].shape]
+        if wrong:
+            raise ValueError(f"state: {wrong[0]} would get shape {tuple(weights[wrong[0]].shape)}; is it another class?")
+        model.to(weights["head.weight"].dtype).load_state_dict(weights)
         return model
 
 
@@ -311,6 +331,11 @@ class Pointwise(nn.Module):
     def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
         dim = u.ndim - 2
         return _convolve[dim](u, self.weight[(...,) + (None,) * dim], self.bias)
+
+
+@lru_cache(maxsize=256)
+def _say_once(fact: str) -> None:
+    _log.warning("MgNO: %s", fact)
 
 
 def _check_arguments(

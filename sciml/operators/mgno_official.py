@@ -31,8 +31,9 @@ def convert(state: Mapping[str, Tensor]) -> tuple[Arguments, dict[str, Tensor]]:
         ValueError: a weight is missing, or one is there that has no place in the Darcy classes.
     """
     first, head = _get(state, "linear_list.0.weight"), _get(state, "linear.weight")
-    if head.ndim != 4:
-        raise ValueError(f"state: linear.weight has shape {tuple(head.shape)}, need a 1x1 convolution over two dimensions")
+    for name, weight in (("linear.weight", head), ("linear_list.0.weight", first)):
+        if weight.shape[2:] != (1, 1):
+            raise ValueError(f"state: {name} has shape {tuple(weight.shape)}, need a 1x1 convolution over two dimensions")
     layers = _count(state, "linear_list.{}.weight")
     levels = _count(state, "conv_list.0.layer{}.0.S.weight", "conv_list.0.layer{}.0.R.weight")
     smoothing = [_smoothing(state, level) for level in range(levels)]

@@ -48,7 +48,8 @@ class TwoPhase:
         )
         law = PowerLaw(self.alpha, self.tau, scale=self.tau ** (self.alpha - 1))
         g = gaussian_field(flat, law, seeds, modes=self.modes, name="permeability")
-        return torch.where(g >= 0, self.above, self.below).to(torch.float64)
+        above, below = torch.tensor([self.above, self.below], dtype=torch.float64)
+        return torch.where(g >= 0, above, below)
 
 
 @dataclass(frozen=True)

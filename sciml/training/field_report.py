@@ -6,16 +6,16 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
+from matplotlib.figure import Figure
 from torch import nn
 
 from sciml.data.stream import Stream
+from sciml.data.variables import VariableInfo
 from sciml.plots.fields import Panel, field_panels, learning_curves
 from sciml.training.evaluate import Table
 from sciml.training.fit import Run
 from sciml.training.objectives import joined
 from sciml.training.report import write_report
-
-PICTURED = 3
 
 
 def write_field_report(
@@ -59,34 +59,37 @@ def _means(table: Table, row: int) -> list[str]:
     return [cells[0], cells[1], *("–" if mean is None else f"{mean:.4f}" for mean in means), cells[-1]]
 
 
-def _curves(run: Run):
-    steps = [float(line["step"] or 0) for line in run.history]
-    curves = {"training objective": (steps, [float(line["loss"] or 0) for line in run.history])}
-    if run.best is not None:
-        curves["validation error"] = (steps, [float(line["validation"] or 0) for line in run.history])
-    return learning_curves(curves, run.best_step)
+def _curves(run: Run) -> Figure:
+    def line(column: str) -> tuple[list[float], list[float]]:
+        kept = [(record["step"], record[column]) for record in run.history if record[column] is not None]
+        return [float(step or 0) for step, _ in kept], [float(value or 0) for _, value in kept]
+
+    curves = {"training objective": line("loss"), "validation error": line("validation")}
+    return learning_curves({name: points for name, points in curves.items() if points[0]}, run.best_step)
 
 
 @torch.no_grad()
-def _pictures(model: nn.Module, table: Table, test: Stream, baselines: Mapping[str, nn.Module]):
+def _pictures(model: nn.Module, table: Table, test: Stream, baselines: Mapping[str, nn.Module]) -> Figure:
     errors = table.rows[0].errors[table.metrics[0]]
     order = errors.argsort()
-    rows = [int(order[i]) for i in (0, len(order) // 2, len(order) - 1)][:PICTURED]
+    rows = [int(order[i]) for i in (0, len(order) // 2, len(order) - 1)]
     batch = next(iter(test.subset(rows)))
     given, truth = joined(batch, test.inputs), joined(batch, test.targets)
-    model.eval()
-    prediction = model(given)
-    units = {name: "" if info.units == "1" else f" [{info.units}]" for name, info in test.set.variables.items()}
-    source, target = test.inputs[0], test.targets[0]
-    names = {name: test.set.variables[name].long_name for name in (source, target)}
+    source, target = (f"{info.long_name}{'' if info.units == '1' else f' [{info.units}]'}" for info in _pictured(test))
+    prediction = model.eval()(given)
+    name = table.rows[0].name
     panels = [
-        Panel(f"input: {names[source]}{units[source]}", given[:, 0]),
-        Panel(f"truth: {names[target]}{units[target]}", truth[:, 0]),
-        Panel(table.rows[0].name, prediction[:, 0], like=f"truth: {names[target]}{units[target]}"),
-        Panel(f"error of {table.rows[0].name}", (prediction - truth)[:, 0], signed=True),
+        Panel(f"input: {source}", given[:, 0]),
+        Panel(f"truth: {target}", truth[:, 0]),
+        Panel(name, prediction[:, 0], like=f"truth: {target}"),
+        Panel(f"error of {name}", (prediction - truth)[:, 0], signed=True),
     ]
-    for name, baseline in list(baselines.items())[:1]:
-        other = baseline.to(given.device).eval()(given)
-        panels.append(Panel(f"error of {name}", (other - truth)[:, 0], signed=True, like=panels[-1].title))
-    titles = [f"sample {row}: {float(errors[row]):.1%}" for row in rows]
-    return field_panels(panels, test.domain, titles)
+    for other, baseline in list(baselines.items())[:1]:
+        gap = (baseline.to(given.device).eval()(given) - truth)[:, 0]
+        panels.append(Panel(f"error of {other}", gap, signed=True, like=f"error of {name}"))
+    return field_panels(panels, test.domain, [f"sample {row}: {float(errors[row]):.1%}" for row in rows])
+
+
+def _pictured(test: Stream) -> tuple[VariableInfo, VariableInfo]:
+    """The first input and the first target."""
+    return test.set.variables[test.inputs[0]], test.set.variables[test.targets[0]]

@@ -7,7 +7,7 @@ import torch
 from laws import problem_laws
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.problems.darcy import rough, smooth, trigonometric
+from sciml.problems.darcy import TwoPhase, rough, smooth, trigonometric
 
 LAWS = [smooth, rough, trigonometric]
 
@@ -48,6 +48,11 @@ def test_two_phases_have_the_published_values_in_equal_shares(law, values):
     a = law().draw(square(65), Seeds(3, range(40)))["a"]
     assert set(a.unique().tolist()) == values
     assert float((a == 12.0).double().mean()) == pytest.approx(0.5, abs=0.03)
+
+
+def test_values_of_the_phases_keep_all_their_digits():
+    a = TwoPhase(alpha=2.0, tau=3.0, above=0.1, below=0.3).draw(square(9), Seeds(0, range(4)))
+    assert set(a.unique().tolist()) == {0.1, 0.3}
 
 
 def test_waves_are_the_product_over_six_scales():

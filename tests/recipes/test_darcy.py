@@ -1,0 +1,108 @@
+"""The recipe from card to page, with few and small steps."""
+
+import csv
+import os
+import re
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+
+from recipes.darcy import PRESETS, main
+from sciml.generation.card import find_card, read_card
+from sciml.generation.generate import generate
+from sciml.training.checkpoint import load, read_checkpoint
+
+ROOT = Path(__file__).resolve().parents[2]
+TINY = replace(PRESETS["quick"], steps=4, width=4, levels=3, fno_width=4, fno_modes=4)
+
+
+@pytest.fixture(scope="module")
+def splits(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("data") / "tiny"
+    generate(read_card(find_card("darcy-quick")), folder, samples={"train": 24, "valid": 4, "test": 6}, resolution=17)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run(splits, tmp_path_factory):
+    out = tmp_path_factory.mktemp("run")
+    main(TINY, splits, "mgno", "cpu", out, 0)
+    return out
+
+
+def test_the_table_has_the_model_and_every_baseline(run):
+    with (run / "test" / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["model"] for row in rows] == ["MgNO", "FNO (neuraloperator)", "ridge regression", "mean of training"]
+    errors = {row["model"]: float(row["relative_l2 mean"]) for row in rows}
+    assert 0 < errors["ridge regression"] < errors["mean of training"] < 1
+
+
+def test_the_page_stands_alone(run):
+    page = (run / "test" / "report.html").read_text()
+    assert page.count("data:image/png;base64,") == 2
+    assert not re.search(r'(src|href)="(?!data:)', page)
+    assert "ridge regression" in page
+    assert "Learning curves" in page
+
+
+def test_the_checkpoint_gives_the_model_back_with_its_normalisation(run, splits):
+    kept = read_checkpoint(run / "best.pt")
+    assert [field.name for field in (*kept.inputs, *kept.targets)] == ["a", "u"]
+    u = load(run / "best.pt")(torch.full((1, 1, 17, 17), 7.5))
+    assert u.shape == (1, 1, 17, 17)
+    assert (u[..., 0, :] == 0).all()  # on the sides of the box, by the Domain
+
+
+def test_started_again_it_returns_at_once_with_the_same_page(run, splits):
+    before = (run / "log.csv").read_bytes()
+    main(TINY, splits, "mgno", "cpu", run, 0)
+    assert (run / "log.csv").read_bytes() == before
+
+
+def test_a_training_file_without_tests_beside_it_is_refused_before_any_training(tmp_path):
+    file = tmp_path / "mine.pt"
+    torch.save({"x": torch.zeros(4, 8, 8), "y": torch.ones(4, 8, 8)}, file)
+    with pytest.raises(ValueError, match=r"mine\.pt: need NAME_train_N\.pt with NAME_test_N\.pt beside it"):
+        main(TINY, file, "mgno", "cpu", tmp_path / "run", 0)
+    assert not (tmp_path / "run").exists()
+
+
+TWO = """
+import sys
+from dataclasses import replace
+from pathlib import Path
+from recipes.darcy import PRESETS, main
+
+tiny = replace(PRESETS["quick"], steps=2, width=4, levels=3, fno_width=4, fno_modes=4)
+main(tiny, Path(sys.argv[1]), "mgno", "cpu", Path(sys.argv[2]), 0)
+"""
+
+
+def test_under_torchrun_one_process_writes_the_page(splits, tmp_path):
+    script = tmp_path / "two.py"
+    script.write_text(TWO)
+    command = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc-per-node=2",
+        script,
+        splits,
+        tmp_path / "run",
+    ]
+    environment = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1", "GLOO_SOCKET_IFNAME": "lo"}
+    started = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    try:
+        output, _ = started.communicate(timeout=150)
+    finally:
+        started.send_signal(signal.SIGTERM)  # torchrun ends its processes; it cannot when it is killed
+    assert started.returncode == 0, output
+    assert output.count("the table, the learning curves and pictures") == 1
+    assert (tmp_path / "run" / "test" / "report.html").exists()

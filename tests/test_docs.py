@@ -1,0 +1,76 @@
+"""What the documentation says to type does what it says."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from laws import problem_laws
+from sciml.numerics.domain import Domain
+
+DOCS = Path(__file__).resolve().parents[1] / "docs"
+
+
+def blocks(page, language):
+    return re.findall(rf"```{language}\n(.*?)```", (DOCS / page).read_text(encoding="utf-8"), re.DOTALL)
+
+
+@pytest.fixture(scope="module")
+def workplace(tmp_path_factory):
+    """A folder in which the quick start was followed, with a few steps instead of hundreds."""
+    folder = tmp_path_factory.mktemp("quick_start")
+    (code,) = blocks("index.md", "python")
+    assert "steps=600" in code
+    run = subprocess.run(
+        [sys.executable, "-c", code.replace("steps=600", "steps=2")], cwd=folder, capture_output=True, text=True, timeout=300
+    )
+    assert run.returncode == 0, run.stderr
+    assert "ridge" in run.stdout
+    return folder
+
+
+def test_the_quick_start_leaves_a_checkpoint_for_the_commands(workplace):
+    lines = re.findall(
+        r"^    (sciml (?:check|evaluate|predict) .*)$", (DOCS / "index.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert len(lines) == 3
+    for line in lines:
+        call = [sys.executable, "-m", "sciml.cli", *line.split()[1:]]
+        run = subprocess.run(call, cwd=workplace, capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr + run.stdout
+
+
+def test_the_page_on_training_continues_the_quick_start(workplace):
+    (code,) = blocks("how_to/training.md", "python")
+    run = subprocess.run(
+        [sys.executable, "-c", code + "\nprint(fields['u'].shape)"], cwd=workplace, capture_output=True, text=True, timeout=120
+    )
+    assert run.stdout.strip() == "torch.Size([100, 1, 64, 64])", run.stderr
+
+
+@pytest.fixture
+def membrane(tmp_path, monkeypatch):
+    page = "how_to/bring_your_own_problem.md"
+    (module,), (card,) = blocks(page, "python"), blocks(page, "toml")
+    (tmp_path / "membrane.py").write_text(module)
+    (tmp_path / "membrane.toml").write_text(
+        card.replace("1000", "12").replace("200", "4").replace("250", "6").replace("50", "3")
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    return tmp_path
+
+
+def test_the_problem_of_the_page_passes_the_laws_of_problems(membrane):
+    import membrane as page
+
+    problem_laws(page.Membrane(), Domain.box((1.0, 1.0), (33, 33), "dirichlet"), coarse_error=1e-3)
+
+
+def test_the_card_of_the_page_is_generated_and_checked(membrane):
+    for line in ("generate membrane.toml --workers 2", "check data/membrane --trust membrane"):
+        call = [sys.executable, "-m", "sciml.cli", *line.split()]
+        run = subprocess.run(call, cwd=membrane, capture_output=True, text=True, timeout=300)
+        assert run.returncode == 0, run.stderr + run.stdout
+    assert "16 residuals recomputed" in run.stdout
