@@ -18,9 +18,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-Existing = Annotated[
-    Path, typer.Argument(help="a set: a folder of shards, one of its files, or a .pt file", show_default=False)
-]
+SetPath = Annotated[Path, typer.Argument(help="a set: a folder of shards, one of its files, or a .pt file", show_default=False)]
 CheckpointFile = Annotated[Path, typer.Argument(help="a checkpoint written by training", show_default=False)]
 
 
@@ -74,11 +72,21 @@ def generate(
     """Make a set. Started again after any interruption, it goes on where it was."""
     from sciml.cli.sets import run_generate
 
-    run_generate(card, out, samples, resolution, seed, split, workers, _parse_job(job), dry_run)
+    run_generate(
+        card,
+        out,
+        samples=samples,
+        resolution=resolution,
+        seed=seed,
+        split=split,
+        workers=workers,
+        job=_parse_job(job),
+        dry_run=dry_run,
+    )
 
 
 @app.command()
-def info(path: Existing) -> None:
+def info(path: SetPath) -> None:
     """What a set holds: variables, domain, problem and parameters, size on disk."""
     from sciml.cli.sets import print_info
 
@@ -86,18 +94,28 @@ def info(path: Existing) -> None:
 
 
 @app.command()
-def check(path: Existing) -> None:
+def check(
+    path: SetPath,
+    trust: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="MODULE",
+            help="a module of yours that may be imported, and so run, to check its equation, also from this folder; repeatable",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
     """Verify bytes, schema, finiteness and the equation itself; exit status 1 when anything is wrong."""
     from sciml.cli.sets import run_check
 
-    if not run_check(path):
+    if not run_check(path, trust or []):
         sys.exit(1)
 
 
 @app.command()
 def evaluate(
     checkpoint: CheckpointFile,
-    path: Existing,
+    path: SetPath,
     batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
 ) -> None:

@@ -5,8 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-from rich.console import Console
-
+from sciml.cli.console import console, counted
 from sciml.data.stream import stream
 from sciml.data.writer import ShardWriter
 from sciml.training.checkpoint import fields_of, read_checkpoint
@@ -17,12 +16,12 @@ from sciml.training.predict import check_grid, check_variables, predict
 def run_evaluate(checkpoint: Path, path: Path, batch_size: int, device: str) -> None:
     """Print the errors of a checkpoint on a set; variables, units and grid must be those it was trained with."""
     saved = read_checkpoint(checkpoint)
-    test = stream(path, batch_size=batch_size, shuffle=False, device=device)
+    test = stream(path, batch_size=batch_size, device=device)
     known = fields_of(test.set, tuple(test.set.variables))
     check_variables(saved, known, saved.inputs)
     check_variables(saved, known, saved.targets)
     check_grid(saved, test.set.domain)
-    Console(width=200).print(evaluate(saved.model(), test, name=checkpoint.stem))
+    console().print(evaluate(saved.model(), test, name=checkpoint.stem))
 
 
 def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device: str) -> None:
@@ -34,7 +33,7 @@ def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device
     if out.suffix != ".h5":
         raise ValueError(f"{out}: predictions are written as HDF5, need a name that ends in .h5")
     saved = read_checkpoint(checkpoint)
-    source = stream(path, batch_size=batch_size, shuffle=False, device=device)
+    source = stream(path, batch_size=batch_size, device=device)
     answers = predict(checkpoint, source)
     inputs = [source.set.variables[field.name] for field in saved.inputs]
     known = source.set.variables
@@ -56,4 +55,4 @@ def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device
         given = {info.name: source.set.read(info.name, slice(None)) for info in inputs}
         shard.append(given | answers)
         shard.finish({})
-    Console(soft_wrap=True).print(f"{out}: {source.samples:,} predictions of {', '.join(answers)}", markup=False)
+    console().print(f"{out}: {counted(source.samples, 'prediction')} of {', '.join(answers)}", markup=False)

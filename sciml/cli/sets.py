@@ -2,32 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
+from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
 
-from sciml.data.set import Set, open_set
-from sciml.generation.card import Card, card_files, find_card, read_card
+from sciml.cli.console import console, counted
+from sciml.data.set import Set, open_set, splits_of
+from sciml.generation.card import Card, card_files, find_card, importable, read_card
 from sciml.generation.check import check
 from sciml.generation.generate import generate
+
+OF_ONE_FILE = ("complete", "shard", "shards", "split")
+"""Attributes that say nothing of a folder of splits."""
 
 
 def print_cards() -> None:
     """A table of the cards that come with the package."""
-    table = Table(Column("card", no_wrap=True), "what", "grid", "samples", Column("size", no_wrap=True))
+    columns = [Column(name, no_wrap=True) for name in ("card", "grid", "samples", "size")]
+    table = Table(*columns, "what", box=None, pad_edge=False, padding=(0, 2, 0, 0))
     for name, path in card_files().items():
         card = read_card(path)
         grid = " x ".join(str(n) for n in card.stored_domain.shape)
-        splits = ", ".join(f"{split} {count:,}" for split, count in card.samples.items())
-        table.add_row(name, card.title, grid, splits, _size(_bytes(card)))
-    Console().print(table)
+        samples = "+".join(f"{count:,}" for count in card.samples.values())
+        table.add_row(name, grid, samples, _size(_bytes(card)), card.title)
+    console().print(table)
 
 
 def run_generate(
     name: str,
     out: Path | None,
+    *,
     samples: int | None,
     resolution: int | None,
     seed: int | None,
@@ -40,8 +48,8 @@ def run_generate(
     path = find_card(name)
     card, out = read_card(path), out or Path("data") / path.stem
     changes = {"samples": samples, "resolution": resolution, "seed": seed}
-    console = Console(soft_wrap=True)
-    with _bar("samples", console) as bar:
+    output = console()
+    with _bar("samples", output) as bar:
         task = bar.add_task("generate", total=None)
         report = generate(
             card,
@@ -57,55 +65,66 @@ def run_generate(
         )
     if dry_run:
         changed = ", ".join(f"{key} {value}" for key, value in changes.items() if value is not None)
-        console.print(f"{card.title}{f' with {changed}' if changed else ''}")
-        console.print(
-            f"{len(report.planned)} shards, {_size(report.bytes)} in {out}; {len(report.skipped)} are there already; "
+        output.print(f"{card.title}{f' with {changed}' if changed else ''}")
+        output.print(
+            f"{counted(len(report.planned), 'shard')}, {_size(report.bytes)} in {out}; {len(report.skipped)} are there; "
             f"about {report.seconds / workers:.0f} s for the rest"
         )
         return
     made = sum(len(shard.samples) for shard in report.written)
-    console.print(
-        f"{out}: {len(report.planned)} shards, {_size(report.bytes)}; {made:,} samples made in {report.seconds:.1f} s, "
-        f"{len(report.skipped)} shards were there already"
+    output.print(
+        f"{out}: {counted(len(report.planned), 'shard')}, {_size(report.bytes)}; {counted(made, 'sample')} made in "
+        f"{report.seconds:.1f} s, {len(report.skipped)} of the shards were there already"
     )
 
 
 def print_info(path: Path) -> None:
-    """Variables, domain, attributes and size of a set."""
-    source = open_set(path)
-    console = Console(soft_wrap=True)
-    console.print(f"[bold]{path}[/bold]: {len(source):,} samples in {len(source.parts)} files, {_size(_on_disk(source))}")
+    """Variables, domain, attributes and size of a set, or of the splits in a folder."""
+    path = path.expanduser()
+    output = console()
+    sources = {split: open_set(path / split) for split in splits_of(path)} or {"": open_set(path)}
+    for split, source in sources.items():
+        size = f"{counted(len(source), 'sample')} in {counted(len(source.parts), 'file')}, {_size(_on_disk(source))}"
+        output.print(f"[bold]{escape(str(path / split))}[/bold]: {size}")
+    source = next(iter(sources.values()))
     table = Table("variable", "role", "shape per sample", "dtype", "units", "meaning")
     for info in source.variables.values():
         shape = ", ".join(f"{dim} {n}" for dim, n in zip(info.dims, info.shape, strict=True))
         table.add_row(info.name, info.role, shape, str(info.dtype).removeprefix("torch."), info.units, info.long_name)
-    console.print(table)
+    output.print(table)
     if source.domain is not None:
-        console.print(f"domain: {source.domain}", markup=False)
+        output.print(f"domain: {source.domain}", markup=False)
     for name, value in source.attributes.items():
-        console.print(f"{name}: {value}", markup=False, soft_wrap=True)
+        if len(sources) == 1 or name not in OF_ONE_FILE:
+            output.print(f"{name}: {value}", markup=False)
 
 
-def run_check(path: Path) -> bool:
-    """Check a set and say what was found; whether it is sound."""
-    console = Console(soft_wrap=True)
-    with _bar("files", console) as bar:
+def run_check(path: Path, trust: Sequence[str]) -> bool:
+    """Check a set and say what was found; whether it is sound.
+
+    Args:
+        trust: modules that may be imported, which may lie in the working directory.
+    """
+    output = console()
+    with _bar("files", output) as bar, importable(Path.cwd() if trust else None):
         task = bar.add_task("check", total=None)
-        report = check(path, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        report = check(path, trust=trust, progress=lambda done, total: bar.update(task, completed=done, total=total))
     for line in [*map(str, report.faults), *(f"note: {note}" for note in report.notes)]:
-        console.print(line, markup=False, highlight=False)
-    verdict = "sound" if report.ok else f"{len(report.faults)} faults"
-    console.print(
-        f"{path}: {verdict}; {report.files} files, {report.samples:,} samples, {_size(report.bytes)}; "
-        f"{report.residuals:,} residuals recomputed, {report.remade:,} samples made again",
+        output.print(line, markup=False, highlight=False)
+    verdict = "sound" if report.ok else counted(len(report.faults), "fault")
+    if report.unchecked:
+        verdict += f", {'but' if report.ok else 'and'} the equation was not checked: {report.unchecked}"
+    output.print(
+        f"{path}: {verdict}; {counted(report.files, 'file')}, {counted(report.samples, 'sample')}, {_size(report.bytes)}; "
+        f"{counted(report.residuals, 'residual')} recomputed, {counted(report.remade, 'sample')} made again",
         markup=False,
     )
     return report.ok
 
 
-def _bar(unit: str, console: Console) -> Progress:
+def _bar(unit: str, output: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
-    return Progress(*columns, console=console, transient=True, disable=not console.is_terminal)
+    return Progress(*columns, console=output, transient=True, disable=not output.is_terminal)
 
 
 def _bytes(card: Card) -> int:

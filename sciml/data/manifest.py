@@ -66,12 +66,13 @@ def manifest_of(file: Path) -> Manifest | None:
     """
     path = manifest_path(file)
     # Another program may have put a JSON file of its own beside a file that is no shard.
-    if file.suffix != ".h5" or not path.exists() or not (_is_shard(file) or b'"manifest_crc32"' in path.read_bytes()):
+    if file.suffix != ".h5" or not path.exists() or not (is_shard(file) or b'"manifest_crc32"' in path.read_bytes()):
         return None
     return read_manifest(path)
 
 
-def _is_shard(path: Path) -> bool:
+def is_shard(path: Path) -> bool:
+    """Whether the name is that of a shard, which `sciml generate` can make again."""
     return path.name.startswith("shard-")
 
 
@@ -94,10 +95,10 @@ def file_crc32(path: Path) -> int:
 
 def remade(path: Path) -> str:
     """The remedy for a damaged shard or manifest."""
-    if not _is_shard(path):
+    if not is_shard(path):
         return "Copy or write the file again"
     names = f"{path.with_suffix('.h5').name} and {path.with_suffix('.json').name}"
     return f"Delete {names} and run `sciml generate CARD --out {path.parent.parent}` again: the same bytes come back"
 
 
-__all__ = ["Manifest", "file_crc32", "is_done", "manifest_of", "manifest_path", "read_manifest", "remade", "render"]
+__all__ = ["Manifest", "file_crc32", "is_done", "is_shard", "manifest_of", "manifest_path", "read_manifest", "remade", "render"]

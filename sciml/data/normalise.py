@@ -27,9 +27,11 @@ class Normaliser(nn.Module):
         self.shift = tuple(float(value) for value in shift)
         self.scale = tuple(float(value) for value in scale)
         if len(self.shift) != len(self.scale) or not self.shift:
-            raise ValueError(f"got {len(self.shift)} shifts and {len(self.scale)} scales, need one of each per channel")
-        if not all(map(math.isfinite, self.shift + self.scale)) or min(self.scale) <= 0:
-            raise ValueError(f"got shift {self.shift} and scale {self.scale}, need finite shifts and positive scales")
+            raise ValueError(f"scale: got {len(self.scale)} for {len(self.shift)} of shift, need one of each per channel")
+        if not all(map(math.isfinite, self.shift)):
+            raise ValueError(f"shift: got {self.shift}, need finite numbers")
+        if not all(0 < value < math.inf for value in self.scale):
+            raise ValueError(f"scale: got {self.scale}, need finite positive numbers")
         # Not in the weights: they are made again from the arguments, with all their digits.
         self.register_buffer("_shift", torch.tensor(self.shift, dtype=torch.float64), persistent=False)
         self.register_buffer("_scale", torch.tensor(self.scale, dtype=torch.float64), persistent=False)
@@ -74,11 +76,12 @@ class Normaliser(nn.Module):
         return x * scale + shift
 
     def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+        """The same as `encode`, so that it may stand in a chain of modules."""
         return self.encode(x)
 
     def _like(self, x: Tensor) -> tuple[Tensor, Tensor]:
         if x.ndim < 2 or x.shape[1] != len(self.shift):
-            raise ValueError(f"got shape {tuple(x.shape)}, need (batch, channel, *space) with {len(self.shift)} channels")
+            raise ValueError(f"x: got shape {tuple(x.shape)}, need (batch, channel, *space) with {len(self.shift)} channels")
         shape = (-1, *[1] * (x.ndim - 2))
         shift, scale = self.get_buffer("_shift"), self.get_buffer("_scale")
         return shift.to(x.dtype).view(shape), scale.to(x.dtype).view(shape)
@@ -99,6 +102,7 @@ class Normalised(nn.Module):
         self.targets = targets
 
     def forward(self, x: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch out_channel *space"]:
+        """Encode, apply the model, decode."""
         return self.targets.decode(self.model(self.inputs.encode(x)))
 
 

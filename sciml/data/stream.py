@@ -1,10 +1,10 @@
-"""Brings the samples of a set to a device in batches, in an order that is a function of (seed, epoch, position)."""
+"""Brings the samples of a set to a device in batches: as stored, or for training shuffled by (seed, epoch, position)."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from functools import cached_property
 from pathlib import Path
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from sciml.data.order import permuted
+from sciml.data.rows import Rows, row_numbers
 from sciml.data.set import Set, open_set
 from sciml.numerics.domain import Domain
 
@@ -30,23 +31,25 @@ _READ_AT_ONCE = 64 * 2**20
 class Stream:
     """Samples of a set in batches, each sample exactly once per epoch.
 
-    `for batch in stream` is one pass, for evaluation: the same one every time (the order of epoch 0), whole batches on every
-    rank, and the state stays as it is. `endless()` is for training: shuffled anew every epoch, each rank its share, resumable.
+    `for batch in stream` is one pass, for evaluation: always in stored order, whole batches on every rank, and the state stays
+    as it is. `endless()` is for training: shuffled anew every epoch, each rank its share, resumable.
 
     Small sets are read once and kept on the device, others are read batch by batch. Values are cast to `dtype` (phases stored
-    as bool become 0 and 1) and checked to be finite as they enter.
+    as bool become 0 and 1) and checked to be finite as they enter. Files that are kept are held against the checksums in their
+    manifests; of the others `sciml check` says whether their bytes were changed.
 
     Args:
         source: where the samples are.
         batch_size: samples per batch over all ranks; the last batch of an epoch may be smaller.
-        seed: of the order.
-        shuffle: whether the order is shuffled; without it the samples come as stored.
+        seed: of the order of `endless`.
         device, dtype: of the batches.
-        rows: which rows of the set belong to the stream, in the order that counts as stored; all if not given.
+        rows: which rows of the set belong to the stream, in the order that counts as stored, or a mask; all if not given.
         rank, ranks: which part of each batch is this process's.
         in_memory: whether the samples are kept on the device; decided by size (2 GiB) if not given.
     Raises:
-        ValueError: an empty set or no rows, a row that is not there, a batch size below 1, a rank that is not there.
+        ValueError: an empty set or no rows, rows that are neither whole numbers nor a mask, a batch size below 1, a rank that
+            is not there, a dtype that is not of floating point, complex variables.
+        IndexError: a row that is not there.
     """
 
     def __init__(
@@ -55,10 +58,9 @@ class Stream:
         *,
         batch_size: int,
         seed: int = 0,
-        shuffle: bool = True,
         device: torch.device | str = "cpu",
         dtype: torch.dtype = torch.float32,
-        rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
+        rows: Rows | None = None,
         rank: int = 0,
         ranks: int = 1,
         in_memory: bool | None = None,
@@ -66,16 +68,14 @@ class Stream:
         self.set = source
         self.batch_size = batch_size
         self.seed = seed
-        self.shuffle = shuffle
         self.device = torch.device(device)
         self.dtype = dtype
-        self.rows = None if rows is None else np.asarray(rows, dtype=np.int64)
+        self.rows = None if rows is None else row_numbers(rows, len(source), str(source.path))
         self.rank = rank
         self.ranks = ranks
         if not self.samples:
             raise ValueError(f"{source.path}: got no samples for a stream, need at least 1")
-        if self.rows is not None and not 0 <= self.rows.min() <= self.rows.max() < len(source):
-            raise ValueError(f"rows: got {self.rows.min()} to {self.rows.max()}, {source.path} has 0 to {len(source) - 1}")
+        _check_types(source, dtype)
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}, need at least 1")
         if not 0 <= rank < ranks:
@@ -118,7 +118,7 @@ class Stream:
 
     def __iter__(self) -> Iterator[Batch]:
         for start in range(0, self.samples, self.batch_size):
-            yield self._batch(self._order(0, start, min(start + self.batch_size, self.samples)))
+            yield self._batch(torch.arange(start, min(start + self.batch_size, self.samples), device=self._where))
 
     def endless(self) -> Iterator[tuple[Batch, float]]:
         """Batches without end, from the state on: this rank's rows of the next batch, and their share.
@@ -135,7 +135,7 @@ class Stream:
             share = (last - first) * self.ranks / size
             if first == last:
                 first, last = start, start + 1
-            batch = self._batch(self._order(epoch, first, last))
+            batch = self._batch(self._shuffled(epoch, first, last))
             self._epoch, self._position = (epoch, stop) if stop < self.samples else (epoch + 1, 0)
             yield batch, share
 
@@ -159,28 +159,27 @@ class Stream:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the set, the rows and whether they are shuffled: what a state may be loaded into."""
+        """Of the set and the rows: what a state may be loaded into."""
         rows = "all" if self.rows is None else hashlib.blake2b(self.rows.tobytes(), digest_size=16).hexdigest()
-        text = json.dumps([self.set.fingerprint, rows, self.shuffle])
+        text = json.dumps([self.set.fingerprint, rows])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def subset(self, rows: Sequence[int] | npt.NDArray[np.int64], *, shuffle: bool | None = None) -> Stream:
-        """A stream of some of these samples, by their place in stored order, at its beginning."""
+    def subset(self, rows: Rows) -> Stream:
+        """A stream of some of these samples, by their place in stored order or a mask over it, at its beginning."""
         return Stream(
             self.set,
             batch_size=self.batch_size,
             seed=self.seed,
-            shuffle=self.shuffle if shuffle is None else shuffle,
             device=self.device,
             dtype=self.dtype,
-            rows=self._rows(np.asarray(rows, dtype=np.int64)),
+            rows=self._rows(row_numbers(rows, self.samples, f"stream of {self.set.path}")),
             rank=self.rank,
             ranks=self.ranks,
             in_memory=self._asked,
         )
 
     def split(self, *, validation: int, seed: int = 0) -> tuple[Stream, Stream]:
-        """Hold out `validation` samples drawn at random: (what is left, what is held out, in stored order and not shuffled).
+        """Hold out `validation` samples drawn at random: (what is left, what is held out), each in stored order.
 
         Raises:
             ValueError: fewer than 1 sample would be held out or left.
@@ -188,7 +187,7 @@ class Stream:
         if not 0 < validation < self.samples:
             raise ValueError(f"validation: got {validation} of {self.samples} samples, need at least 1 held out and 1 left")
         drawn = permuted(np.arange(self.samples), self.samples, seed=seed, epoch=0)
-        return self.subset(np.sort(drawn[validation:])), self.subset(np.sort(drawn[:validation]), shuffle=False)
+        return self.subset(np.sort(drawn[validation:])), self.subset(np.sort(drawn[:validation]))
 
     def _rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Rows of the set at places in stored order."""
@@ -198,16 +197,18 @@ class Stream:
         shapes = (torch.Size(info.shape).numel() for info in self.set.variables.values())
         return sum(shapes) * self.dtype.itemsize * self.samples
 
-    def _order(self, epoch: int, start: int, stop: int) -> Tensor:
-        """Places in stored order of the samples at positions start ... stop - 1 of an epoch."""
+    @property
+    def _where(self) -> torch.device:
+        """Where places are looked up."""
+        return self.device if self.in_memory else torch.device("cpu")
+
+    def _shuffled(self, epoch: int, start: int, stop: int) -> Tensor:
+        """Places in stored order of the samples at positions start ... stop - 1 of an epoch of training."""
         ordered = self._ordered
         if ordered is None or not ordered.covers(epoch, start, stop):
             end = min(max(stop, start + _ORDERED_AT_ONCE), self.samples)
-            places = np.arange(start, end)
-            if self.shuffle:
-                places = permuted(places, self.samples, seed=self.seed, epoch=epoch)
-            where = self.device if self.in_memory else "cpu"
-            ordered = self._ordered = _Ordered(epoch, start, torch.from_numpy(places).to(where))
+            places = permuted(np.arange(start, end), self.samples, seed=self.seed, epoch=epoch)
+            ordered = self._ordered = _Ordered(epoch, start, torch.from_numpy(places).to(self._where))
         return ordered.places[start - ordered.start : stop - ordered.start]
 
     def _batch(self, places: Tensor) -> Batch:
@@ -217,6 +218,7 @@ class Stream:
         return self._read(self._rows(places.numpy()))
 
     def _keep(self) -> Batch:
+        self.set.verify(self._rows(np.arange(self.samples)))
         pieces: list[Batch] = []
         step = max(1, _READ_AT_ONCE * self.samples // max(self._bytes(), 1))
         for start in range(0, self.samples, step):
@@ -253,16 +255,23 @@ class _Ordered:
         return self.epoch == epoch and self.start <= start and stop <= self.stop
 
 
+def _check_types(source: Set, dtype: torch.dtype) -> None:
+    if not dtype.is_floating_point:
+        raise ValueError(f"dtype: got {dtype}, need one of floating point such as torch.float32")
+    for name, info in source.variables.items():
+        if info.dtype.is_complex:
+            raise ValueError(f"{source.path}: variable {name} is {info.dtype}, need real numbers; store two channels")
+
+
 def stream(
     path: str | Path,
     *,
     batch_size: int,
     seed: int = 0,
-    shuffle: bool = True,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     domain: Domain | None = None,
-    rows: Sequence[int] | npt.NDArray[np.int64] | None = None,
+    rows: Rows | None = None,
     rank: int | None = None,
     ranks: int | None = None,
 ) -> Stream:
@@ -276,7 +285,6 @@ def stream(
         open_set(path, domain=domain),
         batch_size=batch_size,
         seed=seed,
-        shuffle=shuffle,
         device=device,
         dtype=dtype,
         rows=rows,

@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 
 from sciml.numerics.domain import Domain
-
-Role = Literal["input", "target", "coefficient", "state", "parameter"]
-ROLES: tuple[Role, ...] = get_args(Role)
-GIVEN: tuple[Role, ...] = ("input", "coefficient", "parameter")
-"""Roles of what a model is given."""
+from sciml.numerics.roles import ROLES, Role
 
 
 @dataclass(frozen=True)
@@ -65,12 +60,14 @@ class Description:
         samples: how many.
         domain: the grid of the stored fields; None where the format does not say.
         attributes: everything else the file says of itself.
+        identity: changes when the content does; None where the format has no checksums.
     """
 
     variables: Mapping[str, VariableInfo]
     samples: int
     domain: Domain | None
     attributes: Mapping[str, object]
+    identity: str | None = None
 
 
 def space_names(dim: int) -> tuple[str, ...]:
@@ -78,4 +75,9 @@ def space_names(dim: int) -> tuple[str, ...]:
     return tuple("xyz"[i] if i < 3 else f"x{i}" for i in range(dim))
 
 
-__all__ = ["GIVEN", "ROLES", "Description", "Role", "VariableInfo", "space_names"]
+def coordinate_names(variables: Collection[str], dim: int) -> tuple[str, ...]:
+    """Names of the coordinates of the space axes in files: those of the axes, or x_coordinate where a variable is called x."""
+    return tuple(f"{name}_coordinate" if name in variables else name for name in space_names(dim))
+
+
+__all__ = ["Description", "VariableInfo", "coordinate_names", "space_names"]

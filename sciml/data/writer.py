@@ -9,8 +9,7 @@ from __future__ import annotations
 import errno
 import json
 import os
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -20,9 +19,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.data.manifest import Manifest, file_crc32, manifest_path, render
+from sciml.data.atomic import part_of, remove_parts, sync_folder, write_whole
+from sciml.data.manifest import Manifest, file_crc32, is_shard, manifest_path, render
 from sciml.data.statistics import Statistics
-from sciml.data.variables import VariableInfo, space_names
+from sciml.data.variables import VariableInfo, coordinate_names, space_names
 from sciml.numerics.domain import Domain
 
 _PAGE = 4096  # larger fields begin on a page, for readers that map the file
@@ -42,10 +42,11 @@ class ShardWriter:
         path: of the finished file, ending in .h5; its manifest ends in .json.
         variables: what is stored, in the order of a batch.
         samples: the numbers of the samples within the whole set.
-        domain: the grid of the stored fields.
-        attributes: of the file: text or integers.
+        domain: the grid of the stored fields; the file says it.
+        attributes: what else the file says: text or integers.
     Raises:
-        ValueError: a variable does not fit the domain or has the name of a coordinate.
+        ValueError: a variable does not fit the domain or has the name of a coordinate (x, y, ... may be taken: the coordinate
+            is then called x_coordinate), or an attribute is one of the writer's own (domain, variables, complete).
         OSError: no space, or the folder cannot be written.
     """
 
@@ -59,12 +60,15 @@ class ShardWriter:
     ) -> None:
         for info in variables:
             _check_fits(info, domain)
+        _check_names(variables, domain)
+        if own := sorted({"domain", "variables", "complete"} & attributes.keys()):
+            raise ValueError(f"attributes: got {own[0]!r}, which the writer sets; leave it out")
         self.path = path
         self.variables = {info.name: info for info in variables}
         self.samples = samples
         self.domain = domain
         self.attributes = attributes
-        self._part = _part_of(path)
+        self._part = part_of(path)
         self._written = 0
         self._offsets: dict[str, int] = {}
         self._statistics = {info.name: Statistics() for info in variables}
@@ -73,8 +77,7 @@ class ShardWriter:
     def __enter__(self) -> ShardWriter:
         with _named(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            for stale in self.path.parent.glob(f".{self.path.stem}.*.part"):
-                stale.unlink(missing_ok=True)
+            remove_parts(self.path)  # of the manifest, too
             try:
                 self._begin()
             except BaseException:
@@ -140,7 +143,8 @@ class ShardWriter:
             # An older manifest must not vouch for a new file.
             manifest_path(self.path).unlink(missing_ok=True)
             os.replace(self._part, self.path)
-            _write_text(manifest_path(self.path), render(manifest))
+            sync_folder(self.path.parent)  # what the manifest vouches for comes first
+            write_whole(manifest_path(self.path), render(manifest).encode())
         return manifest
 
     def _abandon(self) -> None:
@@ -149,11 +153,6 @@ class ShardWriter:
             self._file = -1
         with suppress(OSError):
             self._part.unlink(missing_ok=True)
-
-
-def _part_of(path: Path) -> Path:
-    """A name of its own for every attempt: a writer that was left behind by a killed run must not rename another's work."""
-    return path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
 
 
 @contextmanager
@@ -166,18 +165,25 @@ def _named(path: Path) -> Iterator[None]:
         if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
             remedy = "make room"
         elif error.errno == errno.ENOENT:
-            remedy = "see that no second `sciml generate` writes the same shards"
+            remedy = "see that no second process writes the same file"
         else:
             remedy = "mend this"
-        message = f"cannot write {path}: {reason}; {remedy} and run `sciml generate` again, finished shards are kept"
+        again = "run `sciml generate` again, finished shards are kept" if is_shard(path) else "try again"
+        message = f"cannot write {path}: {reason}; {remedy} and {again}"
         raise (OSError(error.errno, message) if error.errno else OSError(message)) from error
 
 
 def _check_fits(info: VariableInfo, domain: Domain) -> None:
-    if info.name in ("sample", *space_names(domain.dim)):
-        raise ValueError(f"variable {info.name}: a coordinate of the file has this name, take another")
     if len(info.shape) > 1 and info.shape[1:] != domain.shape:
         raise ValueError(f"variable {info.name}: got shape {info.shape} per sample, its grid must be {domain.shape}")
+
+
+def _check_names(variables: Sequence[VariableInfo], domain: Domain) -> None:
+    names = [info.name for info in variables]
+    coordinates = {"sample", *coordinate_names(names, domain.dim), *(info.dims[0] for info in variables)}
+    for name in names:
+        if name in coordinates:
+            raise ValueError(f"variable {name}: a coordinate of the file has this name, take another")
 
 
 def _reserve(file: int, size: int) -> None:
@@ -195,27 +201,30 @@ def _lay_out(part: Path, shard: ShardWriter) -> dict[str, int]:
     """Write the file with everything but the fields, and say where each field begins."""
     try:
         with h5py.File(part, "w", alignment_threshold=_PAGE, alignment_interval=_PAGE) as file:
-            _coordinates(file, shard.samples, shard.domain)
+            _coordinates(file, shard.samples, shard.domain, shard.variables)
             for key, value in shard.attributes.items():
                 file.attrs[key] = np.int64(value) if isinstance(value, int) else value
+            file.attrs["domain"] = json.dumps(shard.domain.to_dict())
             file.attrs["variables"] = json.dumps(list(shard.variables))  # HDF5 lists them by name
             file.attrs["complete"] = np.int64(1)
-            return {info.name: _field(file, info, len(shard.samples)) for info in shard.variables.values()}
+            axes = coordinate_names(shard.variables, shard.domain.dim)
+            return {info.name: _field(file, info, len(shard.samples), axes) for info in shard.variables.values()}
     except RuntimeError as error:  # how h5py reports a file that it could not close
         raise OSError(errno.EIO, str(error)) from error
 
 
-def _coordinates(file: h5py.File, samples: range, domain: Domain) -> None:
+def _coordinates(file: h5py.File, samples: range, domain: Domain, variables: Collection[str]) -> None:
     numbers = file.create_dataset("sample", data=np.arange(samples.start, samples.stop, dtype=np.int64), track_times=False)
     numbers.attrs["long_name"] = "number of the sample within the whole set"
     numbers.make_scale("sample")
-    for name, points in zip(space_names(domain.dim), domain.coordinates(), strict=True):
-        axis = file.create_dataset(name, data=points.numpy(), track_times=False)
+    places = coordinate_names(variables, domain.dim)
+    for place, name, points in zip(places, space_names(domain.dim), domain.coordinates(), strict=True):
+        axis = file.create_dataset(place, data=points.numpy(), track_times=False)
         axis.attrs["units"], axis.attrs["long_name"] = "1", f"coordinate along {name}"
         axis.make_scale(name)
 
 
-def _field(file: h5py.File, info: VariableInfo, samples: int) -> int:
+def _field(file: h5py.File, info: VariableInfo, samples: int, axes: tuple[str, ...]) -> int:
     """Create a variable whose bytes are written later; where they go."""
     channels = file.create_dataset(info.dims[0], data=np.arange(info.shape[0]), track_times=False)
     channels.attrs["long_name"] = f"channel of {info.name}"
@@ -228,7 +237,7 @@ def _field(file: h5py.File, info: VariableInfo, samples: int) -> int:
     space = h5py.h5s.create_simple((samples, *info.shape))
     data = h5py.Dataset(h5py.h5d.create(file.id, info.name.encode(), kind, space, layout))
     data.attrs["role"], data.attrs["units"], data.attrs["long_name"] = info.role, info.units, info.long_name
-    for axis, name in enumerate(("sample", *info.dims)):
+    for axis, name in enumerate(("sample", info.dims[0], *axes[: len(info.shape) - 1])):
         data.dims[axis].attach_scale(file[name])
     offset = data.id.get_offset()
     if offset is None:
@@ -254,29 +263,6 @@ def _write_all(file: int, values: np.ndarray, offset: int) -> None:
     while rest:
         written = os.pwrite(file, rest, offset)
         rest, offset = rest[written:], offset + written
-
-
-def _write_text(path: Path, text: str) -> None:
-    """Write a small file whole or not at all, after everything it vouches for is on the disk."""
-    part = _part_of(path)
-    try:
-        with part.open("x", encoding="utf-8", newline="\n") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        _sync_folder(path.parent)
-        os.replace(part, path)
-        _sync_folder(path.parent)
-    finally:
-        part.unlink(missing_ok=True)
-
-
-def _sync_folder(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
 
 
 __all__ = ["ShardWriter"]

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import re
+import sys
 import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import TypeVar
 
+from sciml.imports import imported
 from sciml.numerics.domain import Domain
 from sciml.problems.problem import Problem
 
@@ -60,6 +62,7 @@ class Card:
         storage: how samples are computed and kept.
         citation: what to cite.
         expected: of the whole set, per "variable.statistic" (min, max, mean, rms) a value and the deviation allowed.
+        folder: where its file lies, beside which the module of `problem` may lie; no part of what the set depends on.
     Raises:
         ValueError: a value that is not possible; the message names the key.
     """
@@ -73,6 +76,7 @@ class Card:
     storage: Storage = field(default_factory=Storage)
     citation: str = ""
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
         if not re.fullmatch(r"[\w.]+:[\w.]+", self.problem):
@@ -110,18 +114,14 @@ class Card:
         Raises:
             ValueError: it cannot be imported, does not take the parameters, is no Problem, or is not trusted.
         """
-        module, _, name = self.problem.partition(":")
-        if trust is not None and not _within(module, trust):
-            raise ValueError(f"problem: {self.problem!r} is not part of sciml and not trusted (trust=[{module!r}] would do)")
+        with importable(self.folder):
+            return self._problem(trust)
+
+    def _problem(self, trust: Sequence[str] | None) -> Problem:
         try:
-            factory: object = importlib.import_module(module)
-            for attribute in name.split("."):
-                factory = getattr(factory, attribute)
-        except (ImportError, AttributeError) as error:
-            raise ValueError(f"problem: cannot import {self.problem!r}, {error}") from error
-        # A trusted module imports others, whose functions are not meant.
-        if trust is not None and not _within(str(getattr(factory, "__module__", "")), trust):
-            raise ValueError(f"problem: {self.problem!r} is not defined in a trusted module, {', '.join(trust)}")
+            factory = imported(self.problem, trust=trust, home="sciml.problems")
+        except ValueError as error:
+            raise ValueError(f"problem: {error}") from error
         if not callable(factory):
             raise ValueError(f"problem: {self.problem!r} is {factory!r}, need something to call")
         try:
@@ -187,7 +187,10 @@ class Card:
         """
         try:
             _check_keys(
-                given, "", needed={"title", "problem", "seed", "domain", "samples"}, known={f.name for f in fields(cls)}
+                given,
+                "",
+                needed={"title", "problem", "seed", "domain", "samples"},
+                known={f.name for f in fields(cls)} - {"folder"},
             )
             storage, domain = (_value(given, key, dict, {}) for key in ("storage", "domain"))
             samples = _splits(given["samples"])
@@ -227,7 +230,20 @@ def read_card(path: str | Path) -> Card:
         given = tomllib.loads(path.read_text(encoding="utf-8"))
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: is not TOML, {error}") from error
-    return Card.from_dict(given, str(path))
+    return replace(Card.from_dict(given, str(path)), folder=path.resolve().parent)
+
+
+@contextmanager
+def importable(folder: Path | None) -> Iterator[None]:
+    """Let modules in `folder` be imported as long as this lasts; those that could be imported before go first."""
+    if folder is None or str(folder) in sys.path:
+        yield
+        return
+    sys.path.append(str(folder))
+    try:
+        yield
+    finally:
+        sys.path.remove(str(folder))
 
 
 def card_files() -> dict[str, Path]:
@@ -240,10 +256,6 @@ def card_files() -> dict[str, Path]:
 def find_card(name: str) -> Path:
     """The file of a card that comes with the package, or a path to one of your own."""
     return card_files().get(name, Path(name))
-
-
-def _within(module: str, trusted: Sequence[str]) -> bool:
-    return any(module == name or module.startswith(f"{name}.") for name in trusted)
 
 
 def _check_keys(given: Mapping[str, object], prefix: str, *, needed: set[str], known: set[str]) -> None:
@@ -320,4 +332,4 @@ def _with_stored_points(card: Card, resolution: int | Sequence[int]) -> Domain:
     raise ValueError(f"resolution: got {resolution} with storage.stride = {stride}; {refused}")
 
 
-__all__ = ["STATISTICS", "Card", "Storage", "card_files", "find_card", "read_card"]
+__all__ = ["STATISTICS", "Card", "Storage", "card_files", "find_card", "importable", "read_card"]

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from jaxtyping import Float
+from torch import Tensor
 
 from sciml.data.formats import hdf5
 from sciml.data.manifest import Manifest, file_crc32, manifest_of, manifest_path, remade
@@ -32,9 +34,11 @@ class Fault:
     sample: int | None = None
 
     def __str__(self) -> str:
-        where = [f"variable {self.variable}"] * (self.variable is not None) + [f"sample {self.sample}"] * (
-            self.sample is not None
-        )
+        where: list[str] = []
+        if self.variable is not None:
+            where.append(f"variable {self.variable}")
+        if self.sample is not None:
+            where.append(f"sample {self.sample}")
         return ": ".join([str(self.path), *([", ".join(where)] if where else []), self.message])
 
 
@@ -48,6 +52,7 @@ class CheckReport:
         remade: samples that were made again.
         faults: everything that is wrong, one line each.
         notes: what could not be checked and why, and what is odd but not wrong.
+        unchecked: why the equation was not checked, where it was not; else empty.
     """
 
     path: Path
@@ -58,9 +63,11 @@ class CheckReport:
     remade: int = 0
     faults: list[Fault] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
+    unchecked: str = ""
 
     @property
     def ok(self) -> bool:
+        """Whether nothing is wrong with what was checked."""
         return not self.faults
 
 
@@ -72,6 +79,16 @@ class _Known:
     problem: Problem | None
     shard: Shard
     manifest: Manifest
+
+
+@dataclass(frozen=True)
+class _Read:
+    """What came of reading one file through."""
+
+    faults: list[Fault]
+    samples: int = 0
+    residuals: int = 0
+    statistics: Mapping[str, Statistics] = field(default_factory=dict)
 
 
 def check(
@@ -102,28 +119,41 @@ def check(
         raise FileNotFoundError(f"{path}: nothing is there to check")
     if not 0 <= fraction <= 1:
         raise ValueError(f"fraction: got {fraction}, need 0 to 1")
-    report = CheckReport(path)
+    folders = _folders(path)
+    files = [path] if path.is_file() else sorted(file for folder in folders for file in folder.glob("shard-*.h5"))
+    manifests, faults = _manifests(files)
     with one_thread():
-        _check(path, fraction, trust, progress, report)
+        if any(manifest.get("card") for manifest in manifests.values()):
+            report = _check_set(path, files, manifests, fraction, trust, progress)
+            report.notes += [
+                f"{part}: is what a stopped run left; it does no harm"
+                for folder in folders
+                for part in sorted(folder.glob(".shard-*.part"))
+            ]
+        else:
+            faults += [fault for file, manifest in manifests.items() for fault in _bytes_faults(file, manifest)]
+            report = _check_foreign(path, known_bad=bool(faults))
+    report.faults[:0] = faults
     return report
 
 
-def _check(
-    path: Path, fraction: float, trust: Sequence[str], progress: Callable[[int, int], None] | None, report: CheckReport
-) -> None:
-    folders = _folders(path)
-    files = [path] if path.is_file() else sorted(file for folder in folders for file in folder.glob("shard-*.h5"))
-    manifests = {file: manifest for file in files if (manifest := _manifest(file, report)) is not None}
-    if not any(manifest.get("card") for manifest in manifests.values()):
-        for file, manifest in manifests.items():
-            _check_bytes(file, manifest, report)
-        _check_foreign(path, report)
-        return
+def _check_set(
+    path: Path,
+    files: Sequence[Path],
+    manifests: Mapping[Path, Manifest],
+    fraction: float,
+    trust: Sequence[str],
+    progress: Callable[[int, int], None] | None,
+) -> CheckReport:
+    """Files whose manifests hold a card."""
+    report = CheckReport(path)
+    common, report.faults = _common_card(manifests)
     try:
-        card, problem = _card(manifests, trust, report)
+        card = Card.from_dict(common, str(next(iter(manifests))))
     except ValueError as error:
         report.faults.append(Fault(path, f"the card in its manifests cannot be read, {error}"))
-        return
+        return report
+    problem, report.unchecked = _problem(card, trust)
     wanted = _wanted(path, card, manifests)
     for file in sorted(wanted.keys() - set(files)):
         report.faults.append(Fault(file, "is missing; run `sciml generate CARD --out ...` again"))
@@ -132,19 +162,25 @@ def _check(
         if file not in wanted:
             report.faults.append(Fault(file, f"is no file of this card, which has {len(wanted)} shards here; remove it"))
         elif file in manifests:
-            known = _Known(card, problem, wanted[file], manifests[file])
-            for name, statistics in _check_shard(file, known, report).items():
+            read = _read_shard(file, _Known(card, problem, wanted[file], manifests[file]))
+            report.files += 1
+            report.bytes += file.stat().st_size
+            report.samples += read.samples
+            report.residuals += read.residuals
+            report.faults += read.faults
+            for name, statistics in read.statistics.items():
                 total.setdefault(name, Statistics()).join(statistics)
         if progress is not None:
             progress(done + 1, len(files))
-    if len(wanted) == len(shards_of(card, path)) and report.ok:
-        _check_expected(path, card, total, report)
+    whole = len(wanted) == len(shards_of(card, path)) and len(manifests) == len(files)
+    if whole and report.ok:
+        report.faults += _expected_faults(path, card, total)
     if problem is not None and card.storage.stride > 1 and fraction > 0:
-        _check_remade(card, problem, {file: wanted[file] for file in manifests if file in wanted}, fraction, report)
-    for folder in folders:
-        report.notes += [
-            f"{part}: is what a stopped run left; it does no harm" for part in sorted(folder.glob(".shard-*.part"))
-        ]
+        for file, row, sample in _chosen({file: wanted[file] for file in manifests if file in wanted}, fraction, card.seed):
+            found = _remade_faults(card, problem, file, row, sample)
+            report.remade += found is not None
+            report.faults += found or []
+    return report
 
 
 def _folders(path: Path) -> list[Path]:
@@ -154,179 +190,202 @@ def _folders(path: Path) -> list[Path]:
     return [path] if any(path.glob("shard-*.*")) else sorted({file.parent for file in path.glob("*/shard-*.*")})
 
 
-def _manifest(file: Path, report: CheckReport) -> Manifest | None:
-    try:
-        manifest = manifest_of(file)
-        if manifest is None and file.name.startswith("shard-"):
-            message = (
-                f"has no manifest {manifest_path(file).name}, it was not finished; run `sciml generate CARD --out ...` again"
-            )
-            report.faults.append(Fault(file, message))
-        return manifest
-    except (OSError, ValueError) as error:
-        report.faults.append(Fault(manifest_path(file), str(error).removeprefix(f"{manifest_path(file)}: ")))
-    return None
+def _manifests(files: Sequence[Path]) -> tuple[dict[Path, Manifest], list[Fault]]:
+    """The manifests of those files that have a whole one."""
+    found: dict[Path, Manifest] = {}
+    faults: list[Fault] = []
+    for file in files:
+        try:
+            manifest = manifest_of(file)
+        except (OSError, ValueError) as error:
+            faults.append(Fault(manifest_path(file), str(error).removeprefix(f"{manifest_path(file)}: ")))
+            continue
+        if manifest is not None:
+            found[file] = manifest
+        elif file.name.startswith("shard-"):
+            name = manifest_path(file).name
+            message = f"has no manifest {name}, it was not finished; run `sciml generate CARD --out ...` again"
+            faults.append(Fault(file, message))
+    return found, faults
 
 
-def _card(manifests: Mapping[Path, Manifest], trust: Sequence[str], report: CheckReport) -> tuple[Card, Problem | None]:
-    """The card that most manifests hold, and its problem if it may be imported."""
+def _common_card(manifests: Mapping[Path, Manifest]) -> tuple[dict[str, object], list[Fault]]:
+    """The card that most manifests hold, as a table."""
     held = [manifest.get("card") for manifest in manifests.values()]
     common = max(held, key=held.count)
-    for file, manifest in manifests.items():
-        if manifest.get("card") != common:
-            report.faults.append(Fault(file, "was made from another card than most files here; make it again"))
-    card = Card.from_dict(common if isinstance(common, dict) else {}, str(next(iter(manifests))))
+    message = "was made from another card than most files here; make it again"
+    faults = [Fault(file, message) for file, manifest in manifests.items() if manifest.get("card") != common]
+    return common if isinstance(common, dict) else {}, faults
+
+
+def _problem(card: Card, trust: Sequence[str]) -> tuple[Problem | None, str]:
+    """The problem of a card, or why there is none."""
     try:
-        return card, card.make_problem(trust=("sciml.problems", *trust))
+        return card.make_problem(trust=trust), ""
     except ValueError as error:
-        report.notes.append(f"the equation was not checked: {error}")
-        return card, None
+        return None, str(error)
 
 
 def _wanted(path: Path, card: Card, manifests: Mapping[Path, Manifest]) -> dict[Path, Shard]:
     """The files that should be here."""
     plan = shards_of(card, path)
+    split = next(iter(manifests.values())).get("split")
     if path.is_file():
-        own = (manifests[path].get("split"), manifests[path].get("shard"))
-        return dict(zip([path], (shard for shard in plan if (shard.split, shard.number) == own), strict=False))
+        own = [shard for shard in plan if shard.split == split and shard.number == manifests[path].get("shard")]
+        return {path: own[0]} if own else {}
     if any(file.parent == path for file in manifests):
-        split = next(iter(manifests.values())).get("split")
         return {path / shard.path.name: shard for shard in plan if shard.split == split}
     return {shard.path: shard for shard in plan}
 
 
-def _check_shard(file: Path, known: _Known, report: CheckReport) -> dict[str, Statistics]:
-    """Everything about one file; the statistics of its values."""
-    report.files += 1
-    report.bytes += file.stat().st_size
-    _check_bytes(file, known.manifest, report)
+def _read_shard(file: Path, known: _Known) -> _Read:
+    """Everything about one file."""
+    faults = _bytes_faults(file, known.manifest)
     try:
         described = hdf5.describe(file)
         wrong = schema_faults(file, described, known.card, known.problem, known.shard, known.manifest)
     except (OSError, ValueError) as error:
-        report.faults.append(Fault(file, str(error).removeprefix(f"{file}: ")))
-        return {}
-    report.faults += [Fault(file, message) for message in wrong]
-    report.samples += described.samples
+        return _Read([*faults, Fault(file, str(error).removeprefix(f"{file}: "))])
+    faults += [Fault(file, message) for message in wrong]
+    recorded = None
+    if not wrong and known.problem is not None and known.card.storage.stride == 1:
+        recorded, missing = _recorded_residuals(file, known)
+        faults += missing
     statistics = {name: Statistics() for name in described.variables}
-    finite = True
+    finite, residuals = True, 0
     for start in range(0, described.samples, known.card.storage.block):
         rows = np.arange(start, min(start + known.card.storage.block, described.samples))
         try:
             fields = {name: hdf5.read(file, name, rows) for name in described.variables}
         except OSError as error:
-            report.faults.append(Fault(file, str(error).removeprefix(f"{file}: ")))
-            return {}
-        finite &= _check_finite(file, fields, int(rows[0]) + known.shard.samples.start, remade(file), report)
+            return _Read([*faults, Fault(file, str(error).removeprefix(f"{file}: "))], described.samples, residuals)
+        bad = _finite_faults(file, fields, start + known.shard.samples.start)
+        faults, finite = [*faults, *bad], finite and not bad
         for name, values in fields.items():
             statistics[name].add(values.numpy())
-        if finite and not wrong and known.problem is not None and known.card.storage.stride == 1:
-            _check_residual(file, fields, rows, known, known.problem, report)
+        if finite and recorded is not None and known.problem is not None:
+            samples = known.shard.samples[start : start + len(rows)]
+            faults += _residual_faults(file, fields, samples, recorded[start : start + len(rows)], known.problem, known.card)
+            residuals += len(rows)
     if finite:
-        _check_statistics(file, statistics, known.manifest, report)
-    return statistics
+        faults += _statistics_faults(file, statistics, known.manifest)
+    return _Read(faults, described.samples, residuals, statistics)
 
 
-def _check_bytes(file: Path, manifest: Manifest, report: CheckReport) -> None:
+def _bytes_faults(file: Path, manifest: Manifest) -> list[Fault]:
     size = file.stat().st_size
     if size != manifest["size"]:
-        report.faults.append(Fault(file, f"has {size} bytes, its manifest says {manifest['size']}. {remade(file)}"))
-    elif file_crc32(file) != manifest["crc32"]:
-        report.faults.append(Fault(file, f"its bytes were changed (CRC-32 differs from the manifest). {remade(file)}"))
+        return [Fault(file, f"has {size} bytes, its manifest says {manifest['size']}. {remade(file)}")]
+    if file_crc32(file) != manifest["crc32"]:
+        return [Fault(file, f"its bytes were changed (CRC-32 differs from the manifest). {remade(file)}")]
+    return []
 
 
-def _check_finite(file: Path, fields: Fields, first: int, remedy: str, report: CheckReport) -> bool:
-    finite = True
+def _finite_faults(file: Path, fields: Fields, first: int) -> list[Fault]:
+    """One line for every variable that is not finite throughout; `first` is the number of the first sample."""
+    faults: list[Fault] = []
     for name, values in fields.items():
         if not values.is_floating_point() or bool(values.isfinite().all()):
             continue
-        finite = False
         bad = torch.nonzero(~values.isfinite())
         index = tuple(bad[0].tolist())
         rows = len(bad[:, 0].unique())
         more = f", and {rows - 1} more samples of this block" if rows > 1 else ""
-        message = f"holds {values[index].item()} at {index[1:]}{more}. {remedy}"
-        report.faults.append(Fault(file, message, name, first + index[0]))
-    return finite
+        message = f"holds {values[index].item()} at {index[1:]}{more}. {remade(file)}"
+        faults.append(Fault(file, message, name, first + index[0]))
+    return faults
 
 
-def _check_statistics(file: Path, found: Mapping[str, Statistics], manifest: Manifest, report: CheckReport) -> None:
+def _statistics_faults(file: Path, found: Mapping[str, Statistics], manifest: Manifest) -> list[Fault]:
     said = manifest["statistics"]
+    faults: list[Fault] = []
     for name, statistics in found.items():
         recorded = said.get(name) if isinstance(said, dict) else None
         if not isinstance(recorded, dict):
-            report.faults.append(Fault(file, "its manifest has no statistics", name))
+            faults.append(Fault(file, "its manifest has no statistics", name))
             continue
         for key, value in statistics.result().items():
             if not abs(value - recorded.get(key, np.nan)) <= 1e-12 * max(abs(value), abs(statistics.largest)):
-                report.faults.append(Fault(file, f"{key} is {value!r}, its manifest says {recorded.get(key)!r}", name))
+                faults.append(Fault(file, f"{key} is {value!r}, its manifest says {recorded.get(key)!r}", name))
+    return faults
 
 
-def _check_residual(file: Path, fields: Fields, rows: np.ndarray, known: _Known, problem: Problem, report: CheckReport) -> None:
+def _recorded_residuals(file: Path, known: _Known) -> tuple[Float[Tensor, "sample"] | None, list[Fault]]:
+    """The residuals in the manifest, one per sample."""
     listed = known.manifest.get("residuals")
     recorded = torch.tensor(listed if isinstance(listed, list) else [], dtype=torch.float64)
-    if len(recorded) != len(known.shard.samples):
-        if rows[0] == 0:
-            report.faults.append(
-                Fault(file, f"its manifest has {len(recorded)} residuals for {len(known.shard.samples)} samples")
-            )
-        return
-    recorded = recorded[rows[0] : rows[-1] + 1]
-    residual, bound = residual_of_stored(problem, fields, known.card.domain)
-    report.residuals += len(rows)
+    if len(recorded) == len(known.shard.samples):
+        return recorded, []
+    return None, [Fault(file, f"its manifest has {len(recorded)} residuals for {len(known.shard.samples)} samples")]
+
+
+def _residual_faults(
+    file: Path, fields: Fields, samples: range, recorded: Float[Tensor, "sample"], problem: Problem, card: Card
+) -> list[Fault]:
+    """One line where fields do not solve the equation as well as they did when they were made."""
+    residual, bound = residual_of_stored(problem, fields, card.domain)
     wrong = ~((residual - recorded).abs() <= bound) | ~(recorded <= problem.tolerance)
-    if bool(wrong.any()):
-        i = int(torch.nonzero(wrong)[0])
-        more = f" ({int(wrong.sum())} samples of this block are wrong)" if int(wrong.sum()) > 1 else ""
-        message = (
-            f"relative residual of the equation is {float(residual[i]):.3g}, was {float(recorded[i]):.3g} when solved; "
-            f"rounding explains {float(bound[i]):.3g}{more}. {remade(file)}"
-        )
-        report.faults.append(Fault(file, message, sample=known.shard.samples[int(rows[i])]))
+    if not bool(wrong.any()):
+        return []
+    i = int(torch.nonzero(wrong)[0])
+    more = f" ({int(wrong.sum())} samples of this block are wrong)" if int(wrong.sum()) > 1 else ""
+    message = (
+        f"relative residual of the equation is {float(residual[i]):.3g}, was {float(recorded[i]):.3g} when solved; "
+        f"rounding explains {float(bound[i]):.3g}{more}. {remade(file)}"
+    )
+    return [Fault(file, message, sample=samples[i])]
 
 
-def _check_expected(path: Path, card: Card, found: Mapping[str, Statistics], report: CheckReport) -> None:
+def _expected_faults(path: Path, card: Card, found: Mapping[str, Statistics]) -> list[Fault]:
+    faults: list[Fault] = []
     for key, (value, deviation) in card.expected.items():
         name, statistic = key.split(".")
         got = found[name].result()[statistic] if name in found else None
         if got is None or not abs(got - value) <= deviation:
-            report.faults.append(Fault(path, f"{key} of the whole set is {got}, its card expects {value} within {deviation}"))
+            faults.append(Fault(path, f"{key} of the whole set is {got}, its card expects {value} within {deviation}"))
+    return faults
 
 
-def _check_remade(card: Card, problem: Problem, shards: Mapping[Path, Shard], fraction: float, report: CheckReport) -> None:
-    """Make some samples again, chosen evenly over all that are here."""
+def _chosen(shards: Mapping[Path, Shard], fraction: float, seed: int) -> list[tuple[Path, int, int]]:
+    """Part of the samples, evenly over all that are here: file, row in it, and number."""
     places = [(file, row, sample) for file, shard in shards.items() for row, sample in enumerate(shard.samples)]
-    count = max(1, round(fraction * len(places)))
-    for place in permuted(range(min(count, len(places))), len(places), seed=card.seed, epoch=0).tolist():
-        file, row, sample = places[place]
-        try:
-            stored = {name: hdf5.read(file, name, np.array([row]))[0] for name in problem.variables()}
-            differs = remade_differs(card, problem, sample, stored)
-        except OSError:
-            continue  # an unreadable file was reported before
-        except (ValueError, RuntimeError, IndexError) as error:
-            differs = f"cannot be made again: {error}"
-        report.remade += 1
-        if differs:
-            report.faults.append(Fault(file, f"{differs}. {remade(file)}", sample=sample))
+    count = min(max(1, round(fraction * len(places))), len(places))
+    return [places[place] for place in permuted(range(count), len(places), seed=seed, epoch=0).tolist()]
 
 
-def _check_foreign(path: Path, report: CheckReport) -> None:
-    """A set without a card: it can be opened, and its values are finite."""
+def _remade_faults(card: Card, problem: Problem, file: Path, row: int, sample: int) -> list[Fault] | None:
+    """Make a sample again and compare; None where the file cannot be read, which is a fault of its own."""
+    try:
+        stored = {name: hdf5.read(file, name, np.array([row]))[0] for name in problem.variables()}
+        differs = remade_differs(card, problem, sample, stored)
+    except OSError:
+        return None
+    except (ValueError, RuntimeError, IndexError) as error:
+        differs = f"cannot be made again: {error}"
+    return [Fault(file, f"{differs}. {remade(file)}", sample=sample)] if differs else []
+
+
+def _check_foreign(path: Path, known_bad: bool) -> CheckReport:
+    """A set without a card: it can be opened, and its values are finite.
+
+    Args:
+        known_bad: that it cannot be opened was said in better words before.
+    """
+    report = CheckReport(path)
     try:
         found = open_set(path)
     except (OSError, ValueError) as error:
-        if report.ok:
-            report.faults.append(Fault(path, str(error).removeprefix(f"{path}: ")))
-        return
-    report.notes.append("there is no card: schema, statistics and equation were not checked")
+        report.faults = [] if known_bad else [Fault(path, str(error).removeprefix(f"{path}: "))]
+        return report
+    report.unchecked = "there is no card, so schema and statistics were not either"
     report.files, report.samples = len(found.parts), len(found)
     for part in found.parts:
         report.bytes += part.path.stat().st_size
         for start in range(0, part.samples, 64):
             rows = np.arange(start, min(start + 64, part.samples))
             fields = {name: part.format.read(part.path, name, rows) for name in found.variables}
-            _check_finite(part.path, fields, start, remade(part.path), report)
+            report.faults += _finite_faults(part.path, fields, start)
+    return report
 
 
 __all__ = ["CheckReport", "Fault", "check"]

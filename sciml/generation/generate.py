@@ -12,7 +12,7 @@ from queue import SimpleQueue
 from sciml.generation.card import Card
 from sciml.generation.plan import Shard, check_same_card, shards_of
 from sciml.generation.samples import example, make_shard, one_thread
-from sciml.generation.worker import Message, Worker
+from sciml.generation.worker import Answer, Failed, First, Worker
 
 Progress = Callable[[int, int], None]
 """Called with the samples made so far and the samples to make, in this call."""
@@ -121,19 +121,21 @@ class _Told:
 def _in_workers(card: Card, out: Path, missing: Sequence[Shard], workers: int, tell: Callable[[int], None]) -> None:
     plan, wanted = shards_of(card, out), set(missing)
     todo, left = deque(place for place, shard in enumerate(plan) if shard in wanted), len(missing)
-    replies: SimpleQueue[tuple[Worker, Message | None]] = SimpleQueue()
+    replies: SimpleQueue[tuple[Worker, Answer | None]] = SimpleQueue()
+    folder = None if card.folder is None else str(card.folder)
+    first = First(card=card.to_dict(), folder=folder, out=str(out))
     crew: list[Worker] = []
     try:
         for _ in range(workers):
-            crew.append(Worker({"card": card.to_dict(), "out": str(out)}, replies))
+            crew.append(Worker(first, replies))
             crew[-1].order(todo.popleft())
         while left:
-            worker, message = replies.get()
-            if message is None or "error" in message:
-                raise _failure(worker, message, plan)
-            if "samples" in message:
-                tell(int(str(message["samples"])))
-            if "done" in message:
+            worker, answer = replies.get()
+            if answer is None or "error" in answer:
+                raise _failure(worker, answer, plan)
+            if "samples" in answer:
+                tell(answer["samples"])
+            else:
                 left -= 1
                 if todo:
                     worker.order(todo.popleft())
@@ -142,18 +144,18 @@ def _in_workers(card: Card, out: Path, missing: Sequence[Shard], workers: int, t
             worker.stop()
 
 
-def _failure(worker: Worker, message: Message | None, plan: Sequence[Shard]) -> Exception:
-    if message is None:
+def _failure(worker: Worker, answer: Failed | None, plan: Sequence[Shard]) -> Exception:
+    if answer is None:
         path = plan[worker.shard].path if worker.shard is not None else "the first shard"
         return OSError(
             f"{path}: the worker process (pid {worker.pid}) that made it {worker.fate()}; run `sciml generate` again, "
             "finished shards are kept"
         )
-    text, number = str(message["message"]), message["errno"]
-    error = OSError(number, text) if isinstance(number, int) else OSError(text)
-    if message["error"] == "ValueError":
-        error = ValueError(text)
-    error.add_note(str(message["trace"]))
+    text, number = answer["message"], answer["errno"]
+    error = ValueError(text)
+    if answer["error"] == "OSError":
+        error = OSError(text) if number is None else OSError(number, text)
+    error.add_note(answer["trace"])
     return error
 
 

@@ -30,6 +30,7 @@ class Shard:
 
     @property
     def done(self) -> bool:
+        """Whether it was finished before."""
         return is_done(self.path)
 
 

@@ -92,7 +92,7 @@ def variables_of(card: Card, problem: Problem, fields: Fields) -> tuple[Variable
 
 
 def attributes_of(card: Card, problem: Problem | None, shard: Shard) -> dict[str, str | int]:
-    """What a file says of itself. No date, host or time: the bytes are a function of card and code.
+    """What a file says of itself beyond its grid. No date, host or time: the bytes are a function of card and code.
 
     Without the problem, all but the constants of the equation.
     """
@@ -100,7 +100,6 @@ def attributes_of(card: Card, problem: Problem | None, shard: Shard) -> dict[str
     return parameters | {
         "title": card.title,
         "problem": card.problem,
-        "domain": json.dumps(card.stored_domain.to_dict()),
         "solve_domain": json.dumps(card.domain.to_dict()),
         "seed": card.seed,
         "citation": card.citation,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import cast
 
@@ -9,7 +10,7 @@ import h5py
 import numpy as np
 
 from sciml.data.manifest import Manifest
-from sciml.data.variables import Description, space_names
+from sciml.data.variables import Description, coordinate_names
 from sciml.generation.card import Card
 from sciml.generation.plan import Shard
 from sciml.generation.samples import attributes_of
@@ -43,7 +44,11 @@ def schema_faults(
 def _attribute_faults(
     described: Description, card: Card, problem: Problem | None, shard: Shard, manifest: Manifest
 ) -> list[str]:
-    wanted = attributes_of(card, problem, shard) | {"complete": 1, "code_version": str(manifest.get("code_version"))}
+    wanted = attributes_of(card, problem, shard) | {
+        "domain": json.dumps(card.stored_domain.to_dict()),
+        "complete": 1,
+        "code_version": str(manifest.get("code_version")),
+    }
     return [
         f"attribute {key} is {described.attributes.get(key)!r}, need {value!r}"
         for key, value in wanted.items()
@@ -72,7 +77,8 @@ def _variable_faults(described: Description, card: Card, problem: Problem | None
 def _coordinate_faults(path: Path, described: Description, card: Card, shard: Shard) -> list[str]:
     domain = card.stored_domain
     wanted = {"sample": np.arange(shard.samples.start, shard.samples.stop)}
-    wanted |= {name: points.numpy() for name, points in zip(space_names(domain.dim), domain.coordinates(), strict=True)}
+    axes = coordinate_names(described.variables, domain.dim)
+    wanted |= {name: points.numpy() for name, points in zip(axes, domain.coordinates(), strict=True)}
     found: list[str] = []
     with h5py.File(path, "r") as file:
         for name, values in wanted.items():
@@ -82,8 +88,9 @@ def _coordinate_faults(path: Path, described: Description, card: Card, shard: Sh
             scales = [
                 [str(scale.name).removeprefix("/") for scale in axis.values()] for axis in cast(h5py.Dataset, file[name]).dims
             ]
-            if scales != [[dim] for dim in ("sample", *info.dims)]:
-                found.append(f"variable {name} has dimensions {scales}, need {('sample', *info.dims)}")
+            dims = ("sample", info.dims[0], *axes[: len(info.shape) - 1])
+            if scales != [[dim] for dim in dims]:
+                found.append(f"variable {name} has dimensions {scales}, need {dims}")
     return found
 
 

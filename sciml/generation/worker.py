@@ -12,11 +12,48 @@ import subprocess
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import suppress
 from queue import SimpleQueue
+from typing import Literal, TypedDict
 
-Message = dict[str, object]
+
+class First(TypedDict):
+    """The first order: what to make, where, and beside which folder the module of the problem may lie."""
+
+    card: dict[str, object]
+    folder: str | None
+    out: str
+
+
+class Order(TypedDict):
+    """A shard to make, by its place in the plan."""
+
+    shard: int
+
+
+class Samples(TypedDict):
+    """So many more samples are made."""
+
+    samples: int
+
+
+class Done(TypedDict):
+    """The shard at this place of the plan is finished."""
+
+    done: int
+
+
+class Failed(TypedDict):
+    """What stopped the worker: the kind of error, its number if it has one, its line, and where it was raised."""
+
+    error: Literal["OSError", "ValueError"]
+    errno: int | None
+    message: str
+    trace: str
+
+
+Answer = Samples | Done | Failed
 
 # Set before the libraries load: one thread, whatever they are.
 _ENVIRONMENT = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPENBLAS", "VECLIB_MAXIMUM")}
@@ -27,11 +64,11 @@ class Worker:
     """A worker process, seen from the process that started it.
 
     Args:
-        first: its first order, the card and the folder.
-        replies: where its answers are put as (worker, message); (worker, None) when it ended.
+        first: its first order.
+        replies: where its answers are put as (worker, answer); (worker, None) when it ended.
     """
 
-    def __init__(self, first: Mapping[str, object], replies: SimpleQueue[tuple[Worker, Message | None]]) -> None:
+    def __init__(self, first: First, replies: SimpleQueue[tuple[Worker, Answer | None]]) -> None:
         self.shard: int | None = None
         self._process = subprocess.Popen(
             [sys.executable, "-c", _START, json.dumps([path or os.getcwd() for path in sys.path])],
@@ -47,12 +84,13 @@ class Worker:
 
     @property
     def pid(self) -> int:
+        """Number of the process."""
         return self._process.pid
 
     def order(self, shard: int) -> None:
         """Let it make a shard, by its place in the plan."""
         self.shard = shard
-        self._send({"shard": shard})
+        self._send(Order(shard=shard))
 
     def fate(self) -> str:
         """How it ended, in words."""
@@ -69,14 +107,14 @@ class Worker:
                 if pipe is not None:
                     pipe.close()
 
-    def _send(self, message: Mapping[str, object]) -> None:
+    def _send(self, message: First | Order) -> None:
         pipe = self._process.stdin
         with suppress(BrokenPipeError):  # it died; the listener reports it
             if pipe is not None:
                 pipe.write(json.dumps(message) + "\n")
                 pipe.flush()
 
-    def _listen(self, replies: SimpleQueue[tuple[Worker, Message | None]]) -> None:
+    def _listen(self, replies: SimpleQueue[tuple[Worker, Answer | None]]) -> None:
         for line in self._process.stdout or ():
             replies.put((self, json.loads(line)))
         replies.put((self, None))
@@ -89,10 +127,10 @@ def serve() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the caller decides
     answers = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # what a problem prints must not mix with the answers
-    orders: SimpleQueue[Message] = SimpleQueue()
-    threading.Thread(target=_take_orders, args=(orders,), daemon=True).start()
+    lines: SimpleQueue[str] = SimpleQueue()
+    threading.Thread(target=_take_lines, args=(lines,), daemon=True).start()
 
-    def answer(message: Message) -> None:
+    def answer(message: Answer) -> None:
         try:
             answers.write(json.dumps(message) + "\n")
             answers.flush()
@@ -100,17 +138,18 @@ def serve() -> None:
             os._exit(1)
 
     try:
-        _work(orders, answer)
-    except (OSError, ValueError) as error:
-        kind = "OSError" if isinstance(error, OSError) else "ValueError"
-        number = error.errno if isinstance(error, OSError) else None
-        text = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-        answer({"error": kind, "errno": number, "message": text, "trace": traceback.format_exc()})
+        _work(lines, answer)
+    except OSError as error:
+        text = error.strerror or str(error)
+        answer(Failed(error="OSError", errno=error.errno, message=text, trace=traceback.format_exc()))
+    except ValueError as error:
+        answer(Failed(error="ValueError", errno=None, message=str(error), trace=traceback.format_exc()))
     os._exit(1)  # not by the interpreter, which would wait for the thread that reads orders
 
 
-def _work(orders: SimpleQueue[Message], answer: Callable[[Message], None]) -> None:
+def _work(lines: SimpleQueue[str], answer: Callable[[Answer], None]) -> None:
     # Imported while the other thread already listens, so that a worker ends with its caller at this time too.
+    from dataclasses import replace
     from pathlib import Path
 
     import torch
@@ -120,20 +159,20 @@ def _work(orders: SimpleQueue[Message], answer: Callable[[Message], None]) -> No
     from sciml.generation.samples import make_shard
 
     torch.set_num_threads(1)
-    first = orders.get()
-    given, out = first["card"], Path(str(first["out"]))
-    card = Card.from_dict(given if isinstance(given, dict) else {}, "card")
-    problem, plan = card.make_problem(), shards_of(card, out)
+    first: First = json.loads(lines.get())
+    folder = None if first["folder"] is None else Path(first["folder"])
+    card = replace(Card.from_dict(first["card"], "card"), folder=folder)
+    problem, plan = card.make_problem(), shards_of(card, Path(first["out"]))
     while True:
-        place = orders.get()["shard"]
-        make_shard(card, problem, plan[int(str(place))], lambda samples: answer({"samples": samples}))
-        answer({"done": place})
+        order: Order = json.loads(lines.get())
+        make_shard(card, problem, plan[order["shard"]], lambda samples: answer(Samples(samples=samples)))
+        answer(Done(done=order["shard"]))
 
 
-def _take_orders(orders: SimpleQueue[Message]) -> None:
+def _take_lines(lines: SimpleQueue[str]) -> None:
     for line in sys.stdin:
-        orders.put(json.loads(line))
+        lines.put(line)
     os._exit(0)
 
 
-__all__ = ["Worker", "serve"]
+__all__ = ["Answer", "Failed", "First", "Worker", "serve"]

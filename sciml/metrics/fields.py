@@ -25,7 +25,7 @@ def relative_l2(
         ValueError: the two shapes differ, or their last axes are not the grid of the domain.
     """
     _check(prediction, truth, domain)
-    return _ratio(_l2(prediction - truth, domain), _l2(truth, domain))
+    return _ratio(domain.norm(prediction - truth), domain.norm(truth))
 
 
 def relative_h1(
@@ -36,7 +36,7 @@ def relative_h1(
     The gradient counts in units of 1/length: on a box of another size the two terms weigh differently.
     """
     _check(prediction, truth, domain)
-    return _ratio(_h1(prediction - truth, domain), _h1(truth, domain))
+    return _ratio(domain.h1_norm(prediction - truth), domain.h1_norm(truth))
 
 
 def relative_h1_spectral(
@@ -71,40 +71,15 @@ def _check(prediction: Tensor, truth: Tensor, domain: Domain) -> None:
         raise ValueError(f"truth: got shape {tuple(truth.shape)}, need (batch, channel, *grid) over a grid {domain.shape}")
 
 
-def _ratio(error: Tensor, truth: Tensor) -> Tensor:
+def _ratio(error: Float[Tensor, "batch channel"], truth: Float[Tensor, "batch channel"]) -> Float[Tensor, "batch"]:
+    """Of two norms per channel, channels summed under the root."""
+    error, truth = vector_norm(error, dim=1), vector_norm(truth, dim=1)
     return torch.where(truth > 0, error / truth, torch.inf)
-
-
-# Norms are taken as vector_norm of root-weighted values: one pass, and the derivative of vector_norm at zero is zero where
-# that of a square root is not.
-
-
-def _l2(u: Tensor, domain: Domain) -> Tensor:
-    return vector_norm(u * _roots(domain, u.dtype, u.device)[0], dim=tuple(range(1, u.ndim)))
-
-
-def _h1(u: Tensor, domain: Domain) -> Tensor:
-    values, *slopes = _roots(domain, u.dtype, u.device)
-    weighted = [u * values, *(domain.differences(u, axis) * root for axis, root in enumerate(slopes))]
-    return vector_norm(torch.stack([vector_norm(part, dim=tuple(range(1, u.ndim))) for part in weighted]), dim=0)
 
 
 def _spectral(u: Tensor, domain: Domain, weights: Tensor) -> Tensor:
     modes = torch.fft.rfftn(u, dim=tuple(range(-domain.dim, 0)), norm="ortho")
-    return vector_norm(modes * weights, dim=tuple(range(1, u.ndim)))
-
-
-@lru_cache(maxsize=64)
-def _roots(domain: Domain, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
-    """Roots of the quadrature weights of the values, then of the differences along each axis.
-
-    Kept, so that an objective builds and copies nothing in a training step.
-    """
-    with torch.inference_mode(False):
-        tables = [[axis.weights() for axis in domain.axes]]
-        for along, axis in enumerate(domain.axes):
-            tables.append([*tables[0][:along], axis.edge_weights(), *tables[0][along + 1 :]])
-        return tuple(_outer(table).sqrt().to(device, dtype) for table in tables)
+    return vector_norm(modes * weights, dim=tuple(range(-domain.dim, 0)))
 
 
 @lru_cache(maxsize=64)
@@ -122,10 +97,3 @@ def _spectral_weights(domain: Domain, scale: float, cutoff: int, dtype: torch.dt
         if last % 2 == 0:
             pairs[-1] = 1.0
         return (pairs * (1 + scale**2 * square[..., :half])).sqrt().to(device, dtype)
-
-
-def _outer(factors: list[Tensor]) -> Tensor:
-    out = factors[0]
-    for factor in factors[1:]:
-        out = out[..., None] * factor
-    return out

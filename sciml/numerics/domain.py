@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
+from torch.linalg import vector_norm
 
 Condition = Literal["periodic", "dirichlet", "neumann", "open"]
 Layout = Literal["both_ends", "first_end", "last_end", "interior", "cells"]
@@ -248,8 +250,9 @@ class Domain:
         return self.integral(u * v)
 
     def norm(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*lead"]:
-        """L2 norm over the box."""
-        return self.integral(u.square()).sqrt()
+        """L2 norm over the box; its derivative at u = 0 is zero, as is that of the other norms."""
+        self.check(u, "u")
+        return self._length(u * _roots(self, u.dtype, u.device)[0])
 
     def differences(self, u: Float[Tensor, "*batch"], axis: int) -> Float[Tensor, "*edges"]:
         """First derivative along `axis` midway between neighbouring points, and up to `dirichlet` sides without a point."""
@@ -270,22 +273,27 @@ class Domain:
 
     def h1_seminorm(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*lead"]:
         """L2 norm of the gradient over the box, second order in the spacing."""
-        return torch.stack([self._slope_square(u, axis) for axis in range(self.dim)]).sum(0).sqrt()
+        return vector_norm(torch.stack(self._slopes(u)), dim=0)
 
     def h1_norm(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*lead"]:
         """Norm of the function and its gradient together: sqrt(norm² + h1_seminorm²)."""
-        return (self.norm(u).square() + self.h1_seminorm(u).square()).sqrt()
+        return vector_norm(torch.stack([self.norm(u), *self._slopes(u)]), dim=0)
 
-    def _slope_square(self, u: Tensor, axis: int) -> Tensor:
-        weights = [a.edge_weights() if i == axis else a.weights() for i, a in enumerate(self.axes)]
-        return _weighted_sum(self.differences(u, axis).square(), tuple(weights))
+    def _slopes(self, u: Tensor) -> list[Tensor]:
+        """L2 norm of the derivative along each axis."""
+        roots = _roots(self, u.dtype, u.device)[1:]
+        return [self._length(self.differences(u, axis) * root) for axis, root in enumerate(roots)]
+
+    def _length(self, weighted: Tensor) -> Tensor:
+        # One pass; and the derivative of vector_norm at zero is zero, where that of a square root is not.
+        return vector_norm(weighted, dim=tuple(range(-self.dim, 0)))
 
     def check(self, field: Tensor, name: str) -> None:
         """Raise a ValueError that names the variable when `field` does not end in this grid."""
         if tuple(field.shape[-self.dim :]) != self.shape:
             raise ValueError(f"{name}: got shape {tuple(field.shape)}, its last axes must be the grid {self.shape}")
 
-    def to_dict(self) -> dict[str, list[object]]:
+    def to_dict(self) -> dict[str, Sequence[float | str | Sequence[str]]]:
         """Plain lists, as cards, files and checkpoints hold them."""
         return {
             "lengths": [a.length for a in self.axes],
@@ -310,6 +318,20 @@ class Domain:
             for a in self.axes
         )
         return " x ".join(axes)
+
+
+@lru_cache(maxsize=64)
+def _roots(domain: Domain, dtype: torch.dtype, device: torch.device) -> tuple[Tensor, ...]:
+    """Roots of the quadrature weights of the values, then of the differences along each axis.
+
+    Kept, so that an objective builds and copies nothing in a training step; made outside of inference mode, whose tensors
+    training could not use.
+    """
+    with torch.inference_mode(False):
+        tables = [[axis.weights() for axis in domain.axes]]
+        for along, axis in enumerate(domain.axes):
+            tables.append([*tables[0][:along], axis.edge_weights(), *tables[0][along + 1 :]])
+        return tuple(_outer(table).sqrt().to(device, dtype) for table in tables)
 
 
 def _outer(factors: Sequence[Tensor]) -> Tensor:

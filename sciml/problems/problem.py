@@ -5,15 +5,14 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
 from jaxtyping import Float
 from torch import Tensor
 
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
+from sciml.numerics.roles import Role
 
-Role = Literal["input", "target", "coefficient", "state", "parameter"]
 Fields = dict[str, Tensor]
 
 

@@ -28,11 +28,15 @@ class TrainingMean(nn.Module):
         self.mean = nn.Parameter(mean, requires_grad=False)
 
     def forward(self, a: Float[Tensor, "batch in_channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Raises:
-        ValueError: another grid than that of the mean.
+        """The mean, as often as there are inputs.
+
+        Raises:
+            ValueError: another grid than that of the mean.
         """
         if a.shape[2:] != self.mean.shape[1:]:
-            raise ValueError(f"the training mean knows the grid {tuple(self.mean.shape[1:])} only, got {tuple(a.shape[2:])}")
+            raise ValueError(
+                f"a: got the grid {tuple(a.shape[2:])}, the training mean is on {tuple(self.mean.shape[1:])}; resample"
+            )
         return self.mean.expand(len(a), *self.mean.shape)
 
 
@@ -60,11 +64,15 @@ class LinearMap(nn.Module):
         self.offset = nn.Parameter(offset, requires_grad=False)
 
     def forward(self, a: Float[Tensor, "batch in_channel *space"]) -> Float[Tensor, "batch channel *space"]:
-        """Raises:
-        ValueError: another grid or other channels than those it was fitted on.
+        """The affine map of each input.
+
+        Raises:
+            ValueError: another grid or other channels than those it was fitted on.
         """
         if tuple(a.shape[1:]) != self.input_shape:
-            raise ValueError(f"the linear map knows inputs of shape {self.input_shape} only, got {tuple(a.shape[1:])}")
+            raise ValueError(
+                f"a: got shape {tuple(a.shape[1:])} per sample, the linear map was fitted on {self.input_shape}; fit anew"
+            )
         u = a.flatten(1) @ self.left
         if self.right is not None:
             u = u @ self.right
@@ -80,7 +88,7 @@ def mean_of_training(stream: Samples) -> TrainingMean:
         total = part if total is None else total + part
         samples, dtype = samples + len(targets), targets.dtype
     if total is None:
-        raise ValueError("stream: holds no sample to take the mean of")
+        raise ValueError("stream: got no sample to take the mean of, need at least one")
     return TrainingMean((total / samples).to(dtype))
 
 
@@ -100,7 +108,7 @@ def ridge(stream: Samples, *, penalties: Sequence[float] = PENALTIES) -> LinearM
     pairs = [(joined(batch, stream.inputs), joined(batch, stream.targets)) for batch in stream]
     a, u = (torch.cat(parts) for parts in zip(*pairs, strict=True))
     if len(a) < 3:
-        raise ValueError(f"stream: holds {len(a)} samples, a regression needs at least 3")
+        raise ValueError(f"stream: got {len(a)} samples, a regression needs at least 3")
     x, y = a.flatten(1).double(), u.flatten(1).double()
     x_mean, y_mean = x.mean(0), y.mean(0)
     x, y = x - x_mean, y - y_mean
@@ -110,7 +118,7 @@ def ridge(stream: Samples, *, penalties: Sequence[float] = PENALTIES) -> LinearM
     eigenvalues = eigenvalues.clamp(min=0)
     scale = float(eigenvalues.mean())
     if scale == 0:
-        raise ValueError(f"input {', '.join(stream.inputs)}: is the same in all {len(x)} samples")
+        raise ValueError(f"input {', '.join(stream.inputs)}: is the same in all {len(x)} samples, need some that differ")
     factor = vectors * eigenvalues.sqrt() if dual else x @ vectors  # factor · factorᵀ = x · xᵀ
     projected = factor.T @ y
 
@@ -178,11 +186,15 @@ class NeuralOperatorFNO(nn.Module):
         self.register_state_dict_post_hook(_without_metadata)
 
     def forward(self, a: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
-        """Raises:
-        ValueError: another number of channels or axes than it was made for.
+        """What the library's network makes of it.
+
+        Raises:
+            ValueError: another number of channels or axes than it was made for.
         """
         if a.shape[1] != self.in_channels or a.ndim != len(self.modes) + 2:
-            raise ValueError(f"FNO of {self.in_channels} channels on {len(self.modes)} axes: got shape {tuple(a.shape)}")
+            raise ValueError(
+                f"a: got shape {tuple(a.shape)}, this FNO needs (batch, {self.in_channels}, *grid) on {len(self.modes)} axes"
+            )
         return self.network(a)
 
 

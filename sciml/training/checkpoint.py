@@ -6,7 +6,6 @@ only `load` imports, from `sciml` and from what the caller names.
 
 from __future__ import annotations
 
-import contextlib
 import io
 import os
 import pickle
@@ -20,6 +19,7 @@ import torch
 from torch import Tensor, nn
 
 import sciml
+from sciml.data.atomic import write_whole
 from sciml.numerics.domain import Domain
 from sciml.training.description import Plain, build, describe
 from sciml.training.streams import HasVariables
@@ -195,23 +195,15 @@ def write(path: Path, state: Mapping[str, Plain]) -> None:
 
 
 def write_bytes(path: Path, data: bytes | memoryview) -> None:
-    """Write beside the name, sync, rename, sync the folder.
+    """A file that appears whole or not at all, and its folder where there is none.
 
     Raises:
         OSError: naming the file and the remedy; what stood there before is untouched.
     """
-    part = path.with_name(f".{path.name}.part")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        part.replace(path)
-        _sync_folder(path.parent)
+        write_whole(path, data)
     except OSError as fact:
-        with contextlib.suppress(OSError):
-            part.unlink(missing_ok=True)
         raise OSError(
             fact.errno,
             f"{fact.strerror} while writing {len(data)} bytes; make room or use another folder, what was there is unharmed",
@@ -224,14 +216,6 @@ def _take_dtypes(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     for name, tensor in (*model.named_parameters(), *model.named_buffers()):
         if name in weights:
             tensor.data = tensor.data.to(weights[name].dtype)
-
-
-def _sync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _read(path: Path) -> Any:

@@ -6,21 +6,20 @@ its import path and fields. Nothing else that Python can hold is described, so n
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import types
 import zlib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass
-from typing import Any, cast
+from typing import Any, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
 
+from sciml.imports import import_path, imported
 from sciml.numerics.domain import Domain
 
-Plain = object
-"""None, bool, int, float, str, Tensor, torch.dtype, and tuples, lists and dicts of them."""
+Plain: TypeAlias = "bool | int | float | str | Tensor | torch.dtype | Sequence[Plain] | Mapping[str, Plain] | None"
+"""The sequences are tuples and lists, the mappings dicts."""
 
 
 def describe(value: object, name: str = "model") -> Plain:
@@ -93,11 +92,6 @@ def readable(description: Plain) -> Any:
     return description
 
 
-def import_path(thing: type | types.FunctionType) -> str:
-    """`module:name`, as cards and checkpoints write it."""
-    return f"{thing.__module__}:{thing.__qualname__}"
-
-
 def _arguments(module: nn.Module, name: str) -> dict[str, Plain]:
     cls = type(module)
     arguments: dict[str, Plain] = {}
@@ -125,21 +119,10 @@ def _call(path: str, arguments: Mapping[str, Plain], trust: tuple[str, ...], kin
 
 
 def _import(path: str, trust: tuple[str, ...], kind: str) -> type:
-    module, _, qualname = path.partition(":")
-    if not any(module == name or module.startswith(name + ".") for name in ("sciml", *trust)):
-        package = module.split(".")[0]
-        raise ValueError(f"{path}: is not part of sciml; if you trust it, name it: trust=({package!r},)")
-    try:
-        found: object = importlib.import_module(module)
-        for part in qualname.split("."):
-            found = getattr(found, part)
-    except (ImportError, AttributeError) as fact:
-        raise ValueError(f"{path}: cannot be imported ({fact}); use the version of the code that saved it") from None
-    # The second test keeps to the trusted package: `sciml.x:torch.y` is found in sciml but comes from elsewhere.
-    suitable = isinstance(found, type) and import_path(found) == path
-    if not suitable or not (issubclass(found, nn.Module) if kind == "module" else is_dataclass(found)):  # pyright: ignore[reportArgumentType]
-        raise ValueError(f"{path}: is not a {kind} class defined there")
-    return cast(type, found)
+    found = imported(path, trust=trust)
+    if isinstance(found, type) and (issubclass(found, nn.Module) if kind == "module" else is_dataclass(found)):
+        return found
+    raise ValueError(f"{path}: is no {kind} class; take the file from somebody who saved it with sciml")
 
 
-__all__ = ["Plain", "build", "describe", "import_path", "readable"]
+__all__ = ["Plain", "build", "describe", "readable"]

@@ -15,6 +15,7 @@ from typing import Any
 
 import torch
 from jaxtyping import Float
+from rich import box
 from rich.console import Console
 from rich.table import Table as RichTable
 from torch import Tensor, nn
@@ -35,6 +36,10 @@ METRICS: Mapping[str, Metric] = MappingProxyType(
 STATISTICS: Mapping[str, Callable[[Tensor], Tensor]] = MappingProxyType(
     {"mean": torch.mean, "median": lambda errors: errors.quantile(0.5), "max": torch.max}
 )
+
+
+_SHORT = {"relative_l2": "L2", "relative_h1": "H1", "relative_h1_spectral": "H1\nspectral"}
+"""Names of columns in print, narrow enough for a terminal of 80 columns."""
 
 
 @dataclass(frozen=True)
@@ -58,10 +63,14 @@ class Row:
         """`name` (mean, median or max) over the samples; None where there are no errors."""
         return float(STATISTICS[name](self.errors[metric])) if metric in self.errors else None
 
+    def time(self) -> str:
+        """Milliseconds per sample, rounded for the eye."""
+        return _rounded(None if self.seconds is None else 1e3 * self.seconds)
+
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of `evaluate`, in its order, the model first; `print(table)` shows it."""
+    """Rows of `evaluate`, in its order, the model first; `print(table)` shows the means, in less than 100 columns."""
 
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
@@ -78,7 +87,7 @@ class Table:
                 row.name,
                 f"{row.parameters:,}",
                 *(" / ".join(_rounded(row.statistic(metric, s)) for s in STATISTICS) for metric in self.metrics),
-                _rounded(None if row.seconds is None else 1e3 * row.seconds),
+                row.time(),
             ]
             for row in self.rows
         ]
@@ -126,15 +135,22 @@ class Table:
             write_bytes(Path(folder) / f"table.{suffix}", text.encode())
 
     def __rich__(self) -> RichTable:
-        table = RichTable(title=f"{self.samples} samples", caption="\n".join(self.notes()) or None)
-        for number, column in enumerate(self.header()):
-            table.add_column(column, justify="right" if number else "left")
-        for cells in self.cells():
-            table.add_row(*cells)
+        """One line per model: the mean of each metric and the worst sample by the first; the files have the rest."""
+        names = [_SHORT.get(metric, metric) for metric in self.metrics]
+        columns = ["parameters", *names, *(f"worst\n{name}" for name in names[:1]), "ms per\nsample"]
+        shown = [(metric, "mean") for metric in self.metrics] + [(metric, "max") for metric in self.metrics[:1]]
+        title, notes = f"mean errors of {self.samples} samples", "\n".join(self.notes()) or None
+        table = RichTable(title=title, caption=notes, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+        table.add_column("model", overflow="fold")
+        for column in columns:
+            table.add_column(column, justify="right", no_wrap=True)
+        for row in self.rows:
+            errors = [_rounded(row.statistic(metric, name)) for metric, name in shown]
+            table.add_row(row.name, f"{row.parameters:,}", *errors, row.time())
         return table
 
     def __str__(self) -> str:
-        console = Console(width=200, file=io.StringIO(), record=True)
+        console = Console(width=100, file=io.StringIO(), record=True)
         console.print(self)
         return console.export_text()
 
@@ -156,7 +172,7 @@ def evaluate(
     Args:
         stream: of test samples, which nothing was chosen on.
         baselines: by name, in the order of the rows.
-        metrics: by name, in the order of the columns.
+        metrics: by name, in the order of the columns; of the first, the printed table shows the worst sample, too.
         name: of the first row.
         out: folder for table.csv, table.md and table.json.
     Raises:
@@ -179,7 +195,7 @@ def evaluate(
 def _row(name: str, model: nn.Module, stream: Samples, metrics: Mapping[str, Metric]) -> Row:
     domain = stream.set.domain
     if domain is None:
-        raise ValueError("stream: its set has no grid, which the norms are taken over")
+        raise ValueError("stream: its set has no grid, which norms are taken over; open it with its `domain`")
     errors: dict[str, list[Tensor]] = {metric: [] for metric in metrics}
     seconds: list[float] = []
     was_training = model.training

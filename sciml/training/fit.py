@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -31,6 +31,9 @@ Precision = Literal["float32", "bf16"]
 
 READ_EVERY = 100
 """Steps between two looks at the losses, which are left on the device until then."""
+
+BLOWN_UP = 1e6
+"""How many times the least mean loss so far is too much; and it is too much only when it is more than at the start, too."""
 
 RETURNS = 3
 """How often a run may go back to a good state before it gives up."""
@@ -81,8 +84,9 @@ def fit(
     `last.pt`: on CPUs, with equal numbers of threads, to the same weights bit for bit as without the break, wherever the
     break was. SIGTERM makes it write `last.pt` and exit with status 143. A finished run returns at once.
 
-    When a loss or a weight is no longer finite, the run goes back to the last good state and on from there with the next
-    data and half the learning rate, and says so; the fourth time it gives up.
+    When a loss or a weight is no longer finite, or the mean loss has risen to a million times its least value and above that
+    at the start, the run goes back to the last good state and on from there with the next data and half the learning rate,
+    and says so; the fourth time it gives up.
 
     Under `torchrun` every process calls `fit` inside `with launched(device)`; the stream's batch is shared out among them, the
     first process writes. To compile the model, call `model.compile()` before.
@@ -103,7 +107,7 @@ def fit(
         ValueError: an argument out of range, a model that is on another device than the stream or that no checkpoint can
             hold, an `out` that holds a run with other settings (the message names one), or processes that are not joined.
         OSError: a file of the run cannot be written; the run goes on from `last.pt` when started again.
-        FloatingPointError: not finite for the fourth time.
+        FloatingPointError: not finite, or blown up, for the fourth time.
     """
     every = max(1, steps // 50) if every is None else every
     ranks = Ranks.now()
@@ -119,7 +123,7 @@ def fit(
     rule = optimiser.build(weights)
     average = None if ema is None else Average(weights, ema)
     progress = Progress()
-    state = State(model, rule, average, stream, progress, stream.device, ranks)
+    state = State(model, weights, rule, average, stream, progress, stream.device, ranks)
     if folder.saved is not None:
         state.restore(folder.saved)
     best = folder.best_weights() if progress.best is not None else None
@@ -132,18 +136,7 @@ def fit(
     with Log(folder.path, steps, folder.log_position, silent=not ranks.first) as log, _sigterm(folder.path is not None) as stop:
         good = state.capture()
         while progress.step < steps:
-            rate = optimiser.learning_rate * optimiser.schedule(progress.step, steps) * 0.5**progress.returns
-            for group in rule.param_groups:
-                group["lr"] = rate
-            batch, share = next(batches)
-            losses.append(_backward(trained, objective, batch, share, accumulate))
-            if optimiser.clip is not None:
-                clip_grad_norm_(weights, optimiser.clip)
-            rule.step()
-            rule.zero_grad()
-            if average is not None:
-                average.update(progress.step)
-            progress.step += 1
+            losses.append(_step(state, trained, objective, next(batches), optimiser, steps, accumulate))
 
             # What follows happens now and then, at steps that do not depend on where the run was started. A stop comes in
             # between (of several processes, when all of them look), and changes no number.
@@ -152,23 +145,18 @@ def fit(
             if not look and not (stop.asked and ranks.size == 1):
                 continue
             stopping = ranks.any(stop.asked, stream.device)
-            finite = _read(losses, state)
-            keep = (due or stopping) and finite and state.finite()
-            if look and not (keep if due else finite):
-                _go_back(state, good, log)
+            trouble = _trouble(losses, state, look=look, weights=due)
+            if look and trouble is not None:
+                _go_back(state, good, log, trouble)
                 continue
             progress.seconds = time.perf_counter() - started
             log.progress(progress.step)
             if due:
                 error = None if validation is None else _validate(judged, criterion or objective, validation, state)
-                if error is not None and error < (float("inf") if progress.best is None else progress.best):
-                    progress.best, progress.best_step = error, progress.step
-                    best = state.usable_weights()
-                    folder.save_best(best, {"validation": error, "step": progress.step})
-                log.line(_record(progress, error, rate))
-            if keep:
-                good = state.capture()
-                folder.save_last(good["weights"] if average is None else state.usable_weights(), good, log.position())
+                best = best if error is None else _least(error, best, state, folder)
+                log.line(_record(progress, error, float(rule.param_groups[0]["lr"])))
+            if due or (stopping and trouble is None and state.finite()):
+                good = _keep(state, folder, log)
             if stopping:
                 log.event(progress.step, f"asked to stop; the same call goes on from {folder.path}/last.pt")
                 ranks.wait()  # for the first process, which writes
@@ -178,6 +166,31 @@ def fit(
     model.load_state_dict(state.usable_weights() if best is None else best)
     model.train(was_training)
     return Run(model, tuple(log.history), progress.best, progress.best_step, folder.path)
+
+
+def _step(
+    state: State,
+    model: nn.Module,
+    objective: Objective,
+    drawn: tuple[Batch, float],
+    optimiser: Optimiser,
+    steps: int,
+    pieces: int,
+) -> Tensor:
+    """One step down the gradient of the objective; its value, left on the device."""
+    progress, rule = state.progress, state.optimiser
+    rate = optimiser.learning_rate * optimiser.schedule(progress.step, steps) * 0.5**progress.returns
+    for group in rule.param_groups:
+        group["lr"] = rate
+    loss = _backward(model, objective, *drawn, pieces)
+    if optimiser.clip is not None:
+        clip_grad_norm_(state.weights, optimiser.clip)
+    rule.step()
+    rule.zero_grad()
+    if state.average is not None:
+        state.average.update(progress.step)
+    progress.step += 1
+    return loss
 
 
 def _backward(model: nn.Module, objective: Objective, batch: Batch, share: float, pieces: int) -> Tensor:
@@ -200,14 +213,30 @@ def _backward(model: nn.Module, objective: Objective, batch: Batch, share: float
     return torch.stack(losses).sum()
 
 
-def _read(losses: list[Tensor], state: State) -> bool:
-    """Take the losses since the last look into the account of the state; whether all were finite. Waits for the device."""
-    values = state.ranks.mean(torch.stack(losses).double()).tolist()
+def _trouble(losses: list[Tensor], state: State, *, look: bool, weights: bool) -> str | None:
+    """Take the losses since the last look into the account of the state; what is wrong with them, or None.
+
+    Waits for the device.
+
+    Args:
+        look: whether their mean counts as one that later ones are measured by; a stop in between must change no number.
+        weights: whether the weights are looked at, too.
+    """
+    values, progress = state.ranks.mean(torch.stack(losses).double()).tolist(), state.progress
     losses.clear()
     for value in values:
-        state.progress.loss_sum += value
-    state.progress.loss_count += len(values)
-    return all(abs(value) < float("inf") for value in values)
+        progress.loss_sum += value
+    progress.loss_count += len(values)
+    if not all(abs(value) < float("inf") for value in values) or (weights and not state.finite()):
+        return "not finite"
+    mean = progress.loss_sum / progress.loss_count
+    first, least = (mean if past is None else past for past in (progress.first_loss, progress.least_loss))
+    # Where the least is zero or less, a ratio says nothing. One that fell to the rounding errors may well rise a million-fold.
+    if mean > BLOWN_UP * least > 0 and mean > first:
+        return f"blown up (mean loss {mean:.1e}, the least so far {least:.1e})"
+    if look:
+        progress.first_loss, progress.least_loss = first, min(least, mean)
+    return None
 
 
 def _validate(model: nn.Module, criterion: Objective, stream: Iterable[Batch], state: State) -> float:
@@ -224,18 +253,38 @@ def _validate(model: nn.Module, criterion: Objective, stream: Iterable[Batch], s
     return float(state.ranks.mean(total)) / samples
 
 
-def _go_back(state: State, good: Captured, log: Log) -> None:
+def _least(error: float, best: Mapping[str, Tensor] | None, state: State, folder: RunFolder) -> Mapping[str, Tensor] | None:
+    """The weights of least validation error, after one more; these are written when it is less than all before."""
+    progress = state.progress
+    if not error < (float("inf") if progress.best is None else progress.best):
+        return best
+    progress.best, progress.best_step = error, progress.step
+    best = state.usable_weights()
+    folder.save_best(best, {"validation": error, "step": progress.step})
+    return best
+
+
+def _keep(state: State, folder: RunFolder, log: Log) -> Captured:
+    """The state as it is, also written."""
+    good = state.capture()
+    folder.save_last(good["weights"] if state.average is None else state.usable_weights(), good, log.position())
+    return good
+
+
+def _go_back(state: State, good: Captured, log: Log, trouble: str) -> None:
     """To the last good state; the data do not go back, or the same ones would do the same again."""
     step, returns = state.progress.step, state.progress.returns + 1
     if returns > RETURNS:
         raise FloatingPointError(
-            f"fit: losses or weights not finite before step {step}, for the {returns}th time; "
+            f"fit: losses or weights {trouble} before step {step}, for the {returns}th time; "
             "lower the learning rate, clip the gradient, or look for a truth that is zero everywhere"
         )
+    known = state.progress.first_loss, state.progress.least_loss  # the good state may be from before the first look
     state.restore(good, data=False)
     state.progress.returns = returns
+    state.progress.first_loss, state.progress.least_loss = known
     now = state.progress.step
-    log.event(now, f"not finite before step {step}: back to step {now}, on with the next data and half the learning rate")
+    log.event(now, f"{trouble} before step {step}: back to step {now}, on with the next data and half the learning rate")
 
 
 def _record(progress: Progress, error: float | None, rate: float) -> Record:

@@ -40,12 +40,11 @@ class RelativeL2:
     """Mean over the batch of `relative_l2`: the model maps the inputs, joined along the channels, to the targets."""
 
     domain: Domain
-    inputs: tuple[str, ...] = ("a",)
-    targets: tuple[str, ...] = ("u",)
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        prediction, truth = model(joined(batch, self.inputs)), joined(batch, self.targets)
-        return relative_l2(prediction, truth, self.domain).mean()
+        return relative_l2(*_answers(self, model, batch), self.domain).mean()
 
 
 @dataclass(frozen=True)
@@ -53,12 +52,11 @@ class RelativeH1:
     """Mean over the batch of `relative_h1`, function and gradient by the quadrature of the domain."""
 
     domain: Domain
-    inputs: tuple[str, ...] = ("a",)
-    targets: tuple[str, ...] = ("u",)
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        prediction, truth = model(joined(batch, self.inputs)), joined(batch, self.targets)
-        return relative_h1(prediction, truth, self.domain).mean()
+        return relative_h1(*_answers(self, model, batch), self.domain).mean()
 
 
 @dataclass(frozen=True)
@@ -66,14 +64,20 @@ class RelativeH1Spectral:
     """Mean over the batch of `relative_h1_spectral`, the objective and the H1 of the MgNO paper."""
 
     domain: Domain
-    inputs: tuple[str, ...] = ("a",)
-    targets: tuple[str, ...] = ("u",)
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
     scale: float = 1.0
     cutoff: int = 20
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        prediction, truth = model(joined(batch, self.inputs)), joined(batch, self.targets)
-        return relative_h1_spectral(prediction, truth, self.domain, self.scale, self.cutoff).mean()
+        return relative_h1_spectral(*_answers(self, model, batch), self.domain, self.scale, self.cutoff).mean()
+
+
+def _answers(
+    objective: RelativeL2 | RelativeH1 | RelativeH1Spectral, model: nn.Module, batch: Batch
+) -> tuple[Float[Tensor, "batch channel *space"], Float[Tensor, "batch channel *space"]]:
+    """(prediction, truth)."""
+    return model(joined(batch, objective.inputs)), joined(batch, objective.targets)
 
 
 __all__ = ["Batch", "Objective", "RelativeH1", "RelativeH1Spectral", "RelativeL2", "Scalar", "joined"]

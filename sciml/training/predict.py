@@ -26,8 +26,7 @@ def predict(
 ) -> dict[str, Tensor]:
     """The output fields of every sample, (sample, channel, *space), on the CPU, by name.
 
-    Units are physical on both sides: what scaling there is, is part of the model. The order is that of the pass over the
-    stream; open it with `shuffle=False` for that of the file.
+    Units are physical on both sides: what scaling there is, is part of the model. The samples come in stored order.
 
     Args:
         source: a checkpoint, against which variables, units and grid are checked; or a model, which knows none of them and

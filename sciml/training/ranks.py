@@ -53,8 +53,10 @@ class Ranks:
 
     @classmethod
     def now(cls) -> Ranks:
-        """Raises:
-        ValueError: started by `torchrun`, but nobody joined the processes.
+        """This process as `launched` joined it; one alone where nothing was joined.
+
+        Raises:
+            ValueError: started by `torchrun`, but nobody joined the processes.
         """
         if dist.is_initialized():
             return cls(dist.get_rank(), dist.get_world_size())

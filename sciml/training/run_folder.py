@@ -11,8 +11,10 @@ import torch
 from torch import Tensor, nn
 
 import sciml
+from sciml.data.atomic import remove_parts
+from sciml.imports import import_path
 from sciml.training.checkpoint import content, fields_of, read_checkpoint, write, write_bytes
-from sciml.training.description import describe, import_path, readable
+from sciml.training.description import Plain, describe, readable
 from sciml.training.ranks import Ranks
 from sciml.training.state import Captured
 from sciml.training.streams import TrainingStream
@@ -33,12 +35,13 @@ class RunFolder:
         self._settings: dict[str, Any] = {}
 
     def claim(self, settings: dict[str, Any]) -> None:
-        """Find the state of an earlier start in `saved`, or begin a new run.
+        """Find the state of an earlier start in `saved`, or begin a new run; without a path, neither.
 
         Raises:
             ValueError: the folder holds a run with other settings.
         """
-        assert self.path is not None
+        if self.path is None:
+            return
         self._settings = json.loads(json.dumps(settings))
         last = self.path / "last.pt"
         if last.exists():
@@ -54,21 +57,46 @@ class RunFolder:
         seen = self._ranks.gather(None if self.saved is None else self.saved["progress"])
         if any(one != seen[0] for one in seen):
             raise ValueError(f"{last}: the processes do not all see the same file; use a folder that they share")
+        if self._ranks.first:
+            for name in ("config.json", "last.pt", "best.pt"):
+                remove_parts(self.path / name)
         if self.saved is None and self._ranks.first:
             about = {"code_version": sciml.__version__, "torch_version": str(torch.__version__)}
             write_bytes(self.path / "config.json", json.dumps(self._settings | about, indent=2).encode() + b"\n")
 
     def save_last(self, weights: Mapping[str, Tensor], state: Captured, log_position: Mapping[str, int]) -> None:
+        """Write last.pt, which a later start goes on from.
+
+        Args:
+            weights: those that the model is to be used with, the average where there is one.
+            state: of the run.
+            log_position: where the files of the log end.
+        Raises:
+            OSError: it cannot be written.
+        """
         training = {"settings": json.dumps(self._settings), "state": state, "log": dict(log_position)}
         self._write("last.pt", weights, {}, training)
 
     def save_best(self, weights: Mapping[str, Tensor], metrics: Mapping[str, float]) -> None:
+        """Write best.pt: the weights of least validation error so far, and what was measured of them.
+
+        Raises:
+            OSError: it cannot be written.
+        """
         self._write("best.pt", weights, metrics, None)
 
     def best_weights(self) -> Mapping[str, Tensor] | None:
+        """What best.pt holds; None without a folder.
+
+        Raises:
+            OSError: it cannot be read.
+            ValueError: it is damaged.
+        """
         return None if self.path is None else read_checkpoint(self.path / "best.pt").weights
 
-    def _write(self, name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float], training: Captured | None) -> None:
+    def _write(
+        self, name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float], training: Mapping[str, Plain] | None
+    ) -> None:
         if self.path is not None and self._ranks.first:
             source = self._stream.set
             whole = content(

@@ -6,7 +6,7 @@ import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Any, TypedDict
 
 import numpy as np
 import torch
@@ -16,7 +16,26 @@ from sciml.training.checkpoint import weights_of
 from sciml.training.ranks import Ranks
 from sciml.training.streams import TrainingStream
 
-Captured = dict[str, Any]
+
+class RandomNumbers(TypedDict):
+    """State of every generator that a model or an objective may draw from, as plain containers."""
+
+    torch: Tensor
+    device: Tensor | None
+    numpy: dict[str, Any]
+    python: tuple[Any, ...]
+
+
+class Captured(TypedDict):
+    """A `State` as plain containers and tensors on the CPU; `random` has one entry per process."""
+
+    weights: dict[str, Tensor]
+    optimiser: dict[str, Any]
+    average: list[Tensor] | None
+    stream: dict[str, Any]
+    random: list[RandomNumbers]
+    progress: dict[str, float | None]
+
 
 foreach_copy_ = torch._foreach_copy_  # pyright: ignore[reportPrivateImportUsage]
 foreach_lerp_ = torch._foreach_lerp_  # pyright: ignore[reportPrivateImportUsage]
@@ -62,6 +81,7 @@ class Progress:
         returns: how often the run went back to a good state.
         seconds: of wall time, over all its starts.
         loss_sum, loss_count: of the steps since the last line of the log.
+        first_loss, least_loss: mean loss at the first look at it and the least at any; None before the first.
     """
 
     step: int = 0
@@ -71,13 +91,20 @@ class Progress:
     seconds: float = 0.0
     loss_sum: float = 0.0
     loss_count: int = 0
+    first_loss: float | None = None
+    least_loss: float | None = None
 
 
 @dataclass(frozen=True)
 class State:
-    """All parts of a run that change while it goes."""
+    """All parts of a run that change while it goes.
+
+    Args:
+        weights: those of the model that are trained.
+    """
 
     model: nn.Module
+    weights: list[nn.Parameter]
     optimiser: torch.optim.Optimizer
     average: Average | None
     stream: TrainingStream
@@ -102,7 +129,7 @@ class State:
         """Put a captured state back; without `data`, the stream and the random numbers go on from where they are."""
         self.model.load_state_dict(captured["weights"])
         self.optimiser.load_state_dict(captured["optimiser"])
-        if self.average is not None:
+        if self.average is not None and captured["average"] is not None:
             foreach_copy_(self.average.tensors, captured["average"])
         vars(self.progress).update(captured["progress"])
         if data:
@@ -144,8 +171,7 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(item)
 
 
-def _random_numbers(device: torch.device) -> Captured:
-    """State of every generator that a model or an objective may draw from, as plain containers."""
+def _random_numbers(device: torch.device) -> RandomNumbers:
     numpy = np.random.get_state(legacy=False)  # noqa: NPY002 (the global one, which user code may draw from)
     numpy["state"]["key"] = torch.from_numpy(numpy["state"]["key"].astype(np.int64))
     return {
@@ -156,7 +182,7 @@ def _random_numbers(device: torch.device) -> Captured:
     }
 
 
-def _set_random_numbers(state: Captured, device: torch.device) -> None:
+def _set_random_numbers(state: RandomNumbers, device: torch.device) -> None:
     torch.set_rng_state(state["torch"])
     if state["device"] is not None and device.type == "cuda":
         torch.cuda.set_rng_state(state["device"], device)

@@ -6,6 +6,7 @@ import pytest
 import torch
 import xarray
 
+from generation.cards import TOY
 from sciml.cli import main
 from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.set import open_set
@@ -79,7 +80,8 @@ def test_help_answers_at_once_and_without_torch():
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
         return time.perf_counter() - start
 
-    assert min(seconds("-m", "sciml.cli", "--help") for _ in range(5)) <= 0.3
+    # What else runs on the machine can only make it slower: one good time of many is enough.
+    assert any(seconds("-m", "sciml.cli", "--help") <= 0.3 for _ in range(20))
     told = subprocess.run([sys.executable, "-c", HELP], check=True, capture_output=True, text=True).stdout
     assert told.splitlines()[-1] == "False"
 
@@ -87,6 +89,7 @@ def test_help_answers_at_once_and_without_torch():
 def test_list_shows_every_card(sciml):
     status, out, _ = sciml("list")
     assert status == 0
+    assert max(map(len, out.splitlines())) <= 100
     assert all(card in out for card in ("darcy-smooth", "darcy-rough", "darcy-trigonometric", "darcy-quick"))
 
 
@@ -99,6 +102,15 @@ def test_a_generated_set_is_sound_and_described(sciml, small_set):
     assert "12 samples" in out
     assert "permeability" in out
     assert "16 points (both_ends, dirichlet)" in out
+    status, out, _ = sciml("info", small_set)
+    assert status == 0
+    assert [line.split(", ")[0].removeprefix(str(small_set)) for line in out.splitlines()[:3]] == [
+        "/test: 3 samples in 1 file",
+        "/train: 12 samples in 1 file",
+        "/valid: 2 samples in 1 file",
+    ]
+    assert "permeability" in out
+    assert "shard" not in out
     with xarray.open_dataset(next((small_set / "train").glob("*.h5")), engine="h5netcdf") as data:
         assert data["u"].dims == ("sample", "u_channel", "x", "y")
 
@@ -135,7 +147,7 @@ def test_check_names_the_file_with_a_flipped_byte(sciml, small_set, tmp_path):
     status, out, _ = sciml("check", tmp_path)
     assert status == 1
     assert "shard-00000.h5" in out
-    assert "1 faults" in out or "faults" in out
+    assert ": 1 fault; 1 file, 3 samples" in out
 
 
 def test_evaluate_prints_the_errors_of_the_model(sciml, small_set, checkpoint):
@@ -143,7 +155,7 @@ def test_evaluate_prints_the_errors_of_the_model(sciml, small_set, checkpoint):
     assert status == 0
     from sciml.training.checkpoint import load
 
-    table = evaluate(load(checkpoint), stream(small_set / "test", batch_size=32, shuffle=False))
+    table = evaluate(load(checkpoint), stream(small_set / "test", batch_size=32))
     assert f"{table.rows[0].statistic('relative_l2', 'mean'):.4g}" in out
 
 
@@ -151,11 +163,38 @@ def test_predictions_are_a_set_in_physical_units(sciml, small_set, checkpoint, t
     out_file = tmp_path / "out" / "predicted.h5"
     assert sciml("predict", checkpoint, small_set / "test", "-o", out_file)[0] == 0
     predicted, truth = open_set(out_file), open_set(small_set / "test")
+    assert predicted.domain == truth.domain
     assert torch.equal(predicted.read("a", slice(None)), truth.read("a", slice(None)))
     from sciml.training.checkpoint import load
 
     with torch.no_grad():
         assert torch.allclose(predicted.read("u", slice(None)), load(checkpoint)(truth.read("a", slice(None))), atol=1e-6)
+
+
+@pytest.mark.parametrize("workers", [1, 2])
+def test_a_problem_beside_its_card_is_generated_and_when_trusted_checked(sciml, tmp_path, monkeypatch, workers):
+    folder, module = tmp_path / "mine", f"problem_beside_a_card_{workers}"
+    folder.mkdir()
+    (folder / f"{module}.py").write_text(
+        "from generation.toy_problem import Antiderivative\n\n\nclass Way(Antiderivative):\n    pass\n"
+    )
+    (folder / "way.toml").write_text(TOY.replace("generation.toy_problem:Antiderivative", f"{module}:Way"))
+    before = list(sys.path)
+    status, out, err = sciml("generate", folder / "way.toml", "--workers", workers, "--out", tmp_path / "way")
+    assert (status, err) == (0, "")
+    assert "29 samples made" in out
+    assert sys.path == before
+    sys.modules.pop(module)
+    monkeypatch.chdir(folder)
+    status, out, _ = sciml("check", tmp_path / "way")
+    assert status == 0
+    assert ": sound, but the equation was not checked: problem: " in out
+    assert "not trusted" in out
+    assert module not in sys.modules
+    status, out, _ = sciml("check", tmp_path / "way", "--trust", "other", "--trust", module)
+    assert status == 0
+    assert ": sound; 6 files, 29 samples" in out
+    assert "29 residuals recomputed" in out
 
 
 @pytest.mark.parametrize(

@@ -21,23 +21,19 @@ def values_of(samples):
     return {"a": number + x, "u": 100 * number + 10 * x + y}
 
 
-def write_shard(path: Path, samples: range, *, attributes=None, values=None, variables=VARIABLES):
-    with ShardWriter(path, variables, samples, DOMAIN, attributes or {"seed": 3}) as shard:
+def write_shard(path: Path, samples: range, *, attributes=None, values=None, variables=VARIABLES, domain=DOMAIN, card=None):
+    with ShardWriter(path, variables, samples, domain, attributes or {"seed": 3}) as shard:
         shard.append(values or values_of(samples))
-        return shard.finish({"card": {}, "code_version": "0", "residual": 0.0, "residuals": [0.0] * len(samples)})
+        place = {key: value for key, value in (attributes or {}).items() if key in ("shard", "shards", "split")}
+        about = {"card": card or {}, "code_version": "0", "residual": 0.0, "residuals": [0.0] * len(samples)}
+        return shard.finish(about | place)
 
 
-def write_set(folder: Path, sizes=(5, 5, 3), first=0) -> Path:
+def write_set(folder: Path, sizes=(5, 5, 3), first=0, split="train", card=None) -> Path:
     """A folder of shards."""
     start = first
     for number, size in enumerate(sizes):
-        about = {"shard": number, "shards": len(sizes), "domain": _json_of_domain()}
-        write_shard(folder / f"shard-{number:05d}.h5", range(start, start + size), attributes=about)
+        about = {"shard": number, "shards": len(sizes), "split": split}
+        write_shard(folder / f"shard-{number:05d}.h5", range(start, start + size), attributes=about, card=card)
         start += size
     return folder
-
-
-def _json_of_domain():
-    import json
-
-    return json.dumps(DOMAIN.to_dict())

@@ -1,3 +1,5 @@
+import random
+
 import pytest
 import torch
 
@@ -23,7 +25,7 @@ def test_phases_and_answers_without_channels_in_any_memory_order(tmp_path, zippe
     assert found.domain == Domain.box([1.0, 1.0], (4, 3), "open", "cells")
     assert torch.equal(found.read("x", [4, 1]), PHASE[[4, 1], None])
     assert found.read("y", slice(None)).is_contiguous()
-    (batch,) = stream(path, batch_size=9, shuffle=False)
+    (batch,) = stream(path, batch_size=9)
     assert torch.equal(batch["x"], PHASE[:, None].float())
     assert torch.equal(batch["y"], ANSWER[:, None])
 
@@ -65,6 +67,46 @@ def test_a_truncated_file_is_named(tmp_path, part):
     with pytest.raises(OSError, match=r"d.pt: cannot be read as a file of torch.save, .*truncated or damaged") as caught:
         open_set(path)
     assert "\n" not in str(caught.value)
+
+
+def test_a_flipped_bit_is_found_when_the_file_is_opened(tmp_path):
+    path = saved(tmp_path / "d.pt", {"x": PHASE, "y": ANSWER})
+    content, whole = path.read_bytes(), open_set(path)
+    chance, told = random.Random(2), []
+    for _ in range(150):
+        place = chance.randrange(len(content))
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :])
+        try:
+            same = open_set(path)
+        except (OSError, ValueError) as error:
+            told.append(str(error))
+        else:  # padding between records
+            assert all(torch.equal(same.read(name, slice(None)), whole.read(name, slice(None))) for name in "xy")
+    assert len(told) > 30
+    assert [line for line in told if "d.pt: " not in line or "\n" in line] == []
+    place = content.index(ANSWER.numpy().tobytes()) + 101
+    path.write_bytes(content[:place] + b"?" + content[place + 1 :])
+    with pytest.raises(OSError, match=r"d.pt: its bytes were changed, record .*data/\d fails its checksum; copy it again"):
+        open_set(path)
+
+
+def test_other_content_of_the_same_size_has_another_fingerprint(tmp_path):
+    middle = torch.zeros(2, 1, 200, 200)
+    same = saved(tmp_path / "a.pt", {"x": middle, "y": middle.clone()})
+    copy = saved(tmp_path / "copy.pt", {"x": middle, "y": middle.clone()})
+    middle[1, 0, 0, 0] = 1
+    other = saved(tmp_path / "b.pt", {"x": middle, "y": torch.zeros_like(middle)})
+    assert open_set(same).fingerprint == open_set(copy).fingerprint != open_set(other).fingerprint
+
+
+def test_a_checkpoint_is_no_set(tmp_path):
+    with pytest.raises(ValueError, match=r"d.pt: is a checkpoint of a model, not a set"):
+        open_set(saved(tmp_path / "d.pt", {"format": "sciml checkpoint", "version": 1}))
+
+
+def test_gradients_stay_behind(tmp_path):
+    path = saved(tmp_path / "d.pt", {"x": torch.zeros(2, 4), "y": torch.zeros(2, 4, requires_grad=True)})
+    assert not open_set(path).read("y", [0]).requires_grad
 
 
 def test_a_nan_is_named_when_it_enters(tmp_path):

@@ -1,3 +1,5 @@
+import math
+
 import pytest
 import torch
 
@@ -56,9 +58,11 @@ def test_a_normalised_model_works_in_physical_units_and_keeps_nothing_in_its_wei
 def test_what_cannot_be_normalised_is_refused(samples):
     with pytest.raises(ValueError, match="no variable 'b', there are a, u"):
         Normaliser.of(samples, ["b"])
-    with pytest.raises(ValueError, match=r"got shape \(2, 3, 4\), need .* with 1 channels"):
+    with pytest.raises(ValueError, match=r"x: got shape \(2, 3, 4\), need .* with 1 channels"):
         Normaliser([0.0], [1.0]).encode(torch.zeros(2, 3, 4))
-    with pytest.raises(ValueError, match="need finite shifts and positive scales"):
+    with pytest.raises(ValueError, match=r"scale: got \(0.0,\), need finite positive numbers"):
         Normaliser([0.0], [0.0])
-    with pytest.raises(ValueError, match="got 1 shifts and 2 scales"):
+    with pytest.raises(ValueError, match=r"shift: got \(nan,\), need finite numbers"):
+        Normaliser([math.nan], [1.0])
+    with pytest.raises(ValueError, match="scale: got 2 for 1 of shift, need one of each"):
         Normaliser([0.0], [1.0, 1.0])

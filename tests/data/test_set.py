@@ -1,4 +1,5 @@
 import json
+import shutil
 
 import h5py
 import numpy as np
@@ -9,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
-from sciml.data.manifest import manifest_path
+from sciml.data.manifest import manifest_path, read_manifest, render
 from sciml.data.set import open_set
 from sciml.numerics.domain import Domain
 
@@ -52,7 +53,18 @@ def test_one_shard_is_a_set_too_and_keeps_float64(tmp_path):
     write_shard(tmp_path / "some.h5", range(4), variables=variables)
     found = open_set(tmp_path / "some.h5")
     assert torch.equal(found.read("u", [2, 0]), values_of([2, 0])["u"])
-    assert found.domain == Domain.box([1.0, 1.0], (4, 3), "open", "cells")
+    assert found.domain == DOMAIN
+
+
+def test_a_file_of_ours_without_its_grid_is_refused_rather_than_guessed_at(tmp_path):
+    write_shard(tmp_path / "old.h5", range(4))
+    manifest_path(tmp_path / "old.h5").unlink()
+    with h5py.File(tmp_path / "old.h5", "r+") as file:
+        del file.attrs["domain"]
+    with pytest.raises(ValueError, match=r"old.h5: does not say on which grid its fields lie.* give `domain`") as caught:
+        open_set(tmp_path / "old.h5")
+    assert one_line(caught)
+    assert open_set(tmp_path / "old.h5", domain=DOMAIN).domain == DOMAIN
 
 
 def test_what_xarray_wrote_is_read(tmp_path):
@@ -81,7 +93,7 @@ def test_questions_without_an_answer_are_refused(folder):
     found = open_set(folder)
     with pytest.raises(ValueError, match="no variable 'b', there are a, u"):
         found.read("b", [0])
-    with pytest.raises(IndexError, match="got rows 0 to 13, need 0 to 12"):
+    with pytest.raises(IndexError, match="got rows 0 to 13, there are 0 to 12"):
         found.read("a", [0, 13])
     with pytest.raises(ValueError, match=r"got domain \[0, 1\].*the file has \[0, 3\]"):
         open_set(folder, domain=Domain.box((1.0, 1.0), (4, 3), "open"))
@@ -142,16 +154,80 @@ def test_a_folder_of_splits_asks_for_one(broken):
 
 
 def test_shards_of_two_sets_do_not_mix(broken):
-    about = {"shard": 2, "shards": 3, "domain": json.dumps(Domain.box((9.0, 2.0), (4, 3), "dirichlet").to_dict())}
-    write_shard(broken / "shard-00002.h5", range(10, 13), attributes=about)
+    longer = Domain.box((9.0, 2.0), (4, 3), "dirichlet")
+    write_shard(broken / "shard-00002.h5", range(10, 13), attributes={"shard": 2, "shards": 3}, domain=longer)
     with pytest.raises(ValueError, match=r"shard-00002.h5: variables or domain differ from those of shard-00000.h5"):
         open_set(broken)
+
+
+def swapped_in(folder, other, number):
+    """A shard of another set in the place of one's own."""
+    for kind in ("h5", "json"):
+        shutil.copy(other / f"shard-{number:05d}.{kind}", folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("other", "message"),
+    [
+        ({"card": {"problem": "another law"}}, "its card is not that of shard-00000.h5"),
+        ({"split": "valid"}, "its split is not that of shard-00000.h5"),
+        ({"sizes": (5, 5, 3, 3)}, "its shards is not that of shard-00000.h5"),
+        ({"first": 13}, "begins with sample 18, the shards before it end at 5"),
+    ],
+)
+def test_a_shard_of_another_card_split_or_place_is_named(broken, tmp_path, other, message):
+    swapped_in(broken, write_set(tmp_path / "other", **other), 1)
+    with pytest.raises(ValueError, match=rf"shard-00001.h5: {message}") as caught:
+        open_set(broken)
+    assert one_line(caught)
+
+
+@pytest.mark.parametrize("name", ["shard-00001", "shard-00003", "shard-1", "shard-00000 (copy)"])
+def test_a_copied_shard_is_named(broken, name):
+    for kind in ("h5", "json"):
+        shutil.copy(broken / f"shard-00000.{kind}", broken / f"{name}.{kind}")
+    with pytest.raises(ValueError, match=r"its manifest is of shard-00000.h5, shard 0; it was renamed or copied") as caught:
+        open_set(broken)
+    assert f"{name}.h5: " in str(caught.value)
+
+
+def test_a_shard_beyond_the_last_is_named(broken, tmp_path):
+    manifest = read_manifest(broken / "shard-00002.json") | {"shards": 2}
+    (broken / "shard-00002.json").write_text(render(manifest))
+    with pytest.raises(ValueError, match=r"shard-00002.h5: is no shard of 2"):
+        open_set(broken)
+
+
+def test_masks_mean_the_rows_they_mark_and_nothing_else_stands_for_a_number(folder):
+    found = open_set(folder)
+    mask = np.arange(13) % 4 == 1
+    assert numbers(found.read("a", mask)) == numbers(found.read("a", mask.tolist())) == [21, 25, 29]
+    for rows, message in (
+        (mask[:5], "got a mask for 5 rows, there are 13"),
+        (np.array([0.0, 1.0]), "got rows of type float64, need whole numbers or a mask"),
+        (np.array([[0]]), r"got rows of shape \(1, 1\)"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            found.read("a", rows)
+    with pytest.raises(IndexError, match="got rows -1 to 3, there are 0 to 12"):
+        found.read("a", [3, -1])
+
+
+@pytest.mark.parametrize("said", ["a, u", "5", json.dumps(["a"])])
+def test_an_order_of_variables_that_cannot_be_is_named(tmp_path, said):
+    write_shard(tmp_path / "some.h5", range(2))
+    manifest_path(tmp_path / "some.h5").unlink()
+    with h5py.File(tmp_path / "some.h5", "r+") as file:
+        file.attrs["variables"] = said
+    with pytest.raises(ValueError, match=r"some.h5: attribute variables is .*need a JSON list"):
+        open_set(tmp_path / "some.h5")
 
 
 def test_other_things_are_refused_in_words(tmp_path):
     with pytest.raises(FileNotFoundError, match="nothing is there; `sciml generate"):
         open_set(tmp_path / "none")
-    with pytest.raises(ValueError, match=r"holds no shard-\*\.h5"):
+    with pytest.raises(ValueError, match=r"holds no shard-\*\.h5.*`sciml generate CARD --out FOLDER`"):
         open_set(tmp_path)
     (tmp_path / "page.h5").write_text("<html>not found</html>")
     with pytest.raises(ValueError, match=r"page.h5: the content is neither HDF5 nor"):

@@ -1,12 +1,15 @@
 import json
+import random
 from itertools import chain, islice
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.small_sets import DOMAIN, VARIABLES, values_of, write_set, write_shard
+from sciml.data.manifest import file_crc32, manifest_path, read_manifest, render
 from sciml.data.set import open_set
 from sciml.data.stream import Stream, stream
 from sciml.data.variables import VariableInfo
@@ -37,7 +40,7 @@ def drawn(source, batches):
 
 @pytest.mark.parametrize("in_memory", [True, False])
 def test_one_pass_in_stored_order_brings_every_field_of_every_sample(folder, in_memory):
-    source = Stream(open_set(folder), batch_size=4, shuffle=False, in_memory=in_memory)
+    source = Stream(open_set(folder), batch_size=4, in_memory=in_memory)
     batches = list(source)
     assert [len(batch["u"]) for batch in batches] == [4, 4, 4, 1]
     assert len(source) == 4
@@ -100,11 +103,11 @@ def test_a_state_may_be_loaded_while_batches_are_drawn(folder):
     assert [numbers(next(batches)[0]) for _ in range(6)] == first
 
 
-def test_a_pass_leaves_the_state_of_training_alone_and_is_the_same_every_time(folder):
+def test_a_pass_leaves_the_state_of_training_alone_and_is_always_in_stored_order(folder):
     source = stream(folder, batch_size=4, seed=1)
     drawn(source, 5)
     before = source.state_dict()
-    assert [numbers(b) for b in source] == [numbers(b) for b in source]
+    assert samples_of(source) == list(range(13)) == samples_of(source)
     assert source.state_dict() == before
 
 
@@ -120,7 +123,6 @@ def test_states_of_other_sets_rows_or_seeds_are_refused(folder, tmp_path):
     for other in (
         stream(write_set(tmp_path / "other", first=1), batch_size=4),
         stream(folder, batch_size=4, rows=range(5)),
-        stream(folder, batch_size=4, shuffle=False),
     ):
         with pytest.raises(ValueError, match="got a stream state with fingerprint"):
             other.load_state_dict(state)
@@ -135,7 +137,7 @@ def test_a_part_is_held_out_at_random_and_the_parts_make_the_whole(folder):
     train, valid = source.split(validation=4, seed=1)
     held, left = (samples_of(part) for part in (valid, train))
     assert sorted(held + left) == list(range(13))
-    assert (len(held), held, valid.shuffle, train.shuffle) == (4, sorted(held), False, True)
+    assert (len(held), held, left) == (4, sorted(held), sorted(left))
     again = stream(folder, batch_size=4, seed=8).split(validation=4, seed=1)[1]
     other = source.split(validation=4, seed=2)[1]
     assert samples_of(again) == held != samples_of(other)
@@ -146,7 +148,7 @@ def test_a_part_is_held_out_at_random_and_the_parts_make_the_whole(folder):
 
 
 def test_rows_stand_for_the_stored_order(folder):
-    source = stream(folder, batch_size=2, shuffle=False, rows=[7, 2, 11])
+    source = stream(folder, batch_size=2, rows=[7, 2, 11])
     assert [numbers(batch) for batch in source] == [[7, 2], [11]]
     assert source.samples == 3
 
@@ -159,6 +161,7 @@ def test_a_bad_value_in_a_stored_field_is_named(tmp_path, in_memory, bad):
     path = write_set(tmp_path / "train") / "shard-00001.h5"
     with h5py.File(path, "r+") as file:
         file["u"][2, 0, 3, 1] = bad
+    manifest_path(path).write_text(render(read_manifest(manifest_path(path)) | {"crc32": file_crc32(path)}))
     source = Stream(open_set(tmp_path / "train"), batch_size=4, in_memory=in_memory)
     message = rf"shard-00001.h5: variable u, sample 2 of this file holds {bad} at \(0, 3, 1\), need finite .*`sciml check"
     with pytest.raises(ValueError, match=message) as caught:
@@ -173,7 +176,7 @@ def test_values_too_large_for_the_dtype_of_the_stream_are_not_passed_on_as_infin
     write_shard(tmp_path / "s.h5", range(3), values=values, variables=variables)
     with pytest.raises(ValueError, match=r"holds 1e\+100 at \(0, 0, 0\), too large for torch.float32; take a wider dtype"):
         list(stream(tmp_path / "s.h5", batch_size=3))
-    assert float(next(iter(stream(tmp_path / "s.h5", batch_size=3, shuffle=False, dtype=torch.float64)))["a"].max()) == 1e100
+    assert float(next(iter(stream(tmp_path / "s.h5", batch_size=3, dtype=torch.float64)))["a"].max()) == 1e100
 
 
 def test_streams_that_cannot_be_are_refused(folder):
@@ -181,10 +184,43 @@ def test_streams_that_cannot_be_are_refused(folder):
         stream(folder, batch_size=0)
     with pytest.raises(ValueError, match="rank: got 2 of 2 ranks"):
         stream(folder, batch_size=1, rank=2, ranks=2)
-    with pytest.raises(ValueError, match=r"rows: got 3 to 13, .* has 0 to 12"):
+    with pytest.raises(IndexError, match=r"got rows 3 to 13, there are 0 to 12"):
         stream(folder, batch_size=1, rows=[3, 13])
     with pytest.raises(ValueError, match="got no samples"):
         stream(folder, batch_size=1, rows=[])
+    with pytest.raises(ValueError, match=r"dtype: got torch.int64, need one of floating point"):
+        stream(folder, batch_size=1, dtype=torch.int64)
+
+
+def test_complex_fields_are_refused_rather_than_cut_to_their_real_part(tmp_path):
+    torch.save({"x": torch.zeros(2, 4, dtype=torch.complex64), "y": torch.zeros(2, 4)}, tmp_path / "c.pt")
+    with pytest.raises(ValueError, match=r"c.pt: variable x is torch.complex64, need real numbers"):
+        stream(tmp_path / "c.pt", batch_size=1)
+
+
+def test_masks_choose_the_samples_they_mark(folder):
+    mask = np.arange(13) % 2 == 1
+    whole = stream(folder, batch_size=13, rows=mask)
+    assert samples_of(whole) == [1, 3, 5, 7, 9, 11]
+    assert samples_of(whole.subset(np.array([True, False, False, True, False, False]))) == [1, 7]
+    for wrong, message in ((mask, "got a mask for 13 rows, there are 6"), (np.array([0.5]), "got rows of type float64")):
+        with pytest.raises(ValueError, match=message):
+            whole.subset(wrong)
+    for wrong in ([-1], [6]):
+        with pytest.raises(IndexError, match=rf"got rows {wrong[0]} to {wrong[0]}, there are 0 to 5"):
+            whole.subset(wrong)
+
+
+def test_a_flipped_bit_is_found_as_a_set_is_taken_into_memory(tmp_path):
+    path = write_set(tmp_path / "train") / "shard-00001.h5"
+    content, chance = path.read_bytes(), random.Random(1)
+    source = open_set(tmp_path / "train")
+    for place in (chance.randrange(len(content)) for _ in range(20)):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 1 << chance.randrange(8)]) + content[place + 1 :])
+        with pytest.raises(ValueError, match=r"shard-00001.h5: its bytes were changed .*Delete shard-00001.h5") as caught:
+            list(Stream(source, batch_size=4))
+        assert "\n" not in str(caught.value)
+    assert samples_of(Stream(source, batch_size=4, rows=range(5))) == list(range(5))
 
 
 def test_ranks_are_those_of_torch_distributed_where_it_runs(folder, monkeypatch):

@@ -15,8 +15,10 @@ import xarray
 from data.small_sets import DOMAIN, VARIABLES, values_of, write_shard
 from sciml.data import writer
 from sciml.data.manifest import is_done, manifest_path, read_manifest
+from sciml.data.set import open_set
 from sciml.data.variables import VariableInfo
 from sciml.data.writer import ShardWriter
+from sciml.numerics.domain import Domain
 
 
 @pytest.fixture
@@ -36,6 +38,7 @@ def test_xarray_reads_names_coordinates_and_units(shard):
         assert data.x.dtype == np.float64
         assert data.x.attrs["units"] == "1"
         assert float(data.u.sel(sample=9, x=2.0, y=1.0).squeeze()) == 921
+        assert Domain.from_dict(json.loads(data.attrs["domain"])) == DOMAIN
         assert (data.attrs["problem"], data.attrs["seed"], data.attrs["complete"]) == ("a:b", 2**62, 1)
 
 
@@ -123,8 +126,12 @@ def test_wrong_shapes_names_and_counts_are_refused(tmp_path):
     path = tmp_path / "shard-00000.h5"
     with pytest.raises(ValueError, match=r"variable u: got shape \(1, 4, 4\) per sample, its grid must be \(4, 3\)"):
         ShardWriter(path, [VariableInfo("u", "target", "1", "u", (1, 4, 4), torch.float32)], range(2), DOMAIN, {})
-    with pytest.raises(ValueError, match="variable x: a coordinate of the file has this name"):
-        ShardWriter(path, [VariableInfo("x", "target", "1", "x", (1, 4, 3), torch.float32)], range(2), DOMAIN, {})
+    for names in (("sample",), ("u", "u_channel"), ("x", "x_coordinate")):
+        variables = [VariableInfo(name, "target", "1", "x", (1, 4, 3), torch.float32) for name in names]
+        with pytest.raises(ValueError, match=f"variable {names[-1]}: a coordinate of the file has this name"):
+            ShardWriter(path, variables, range(2), DOMAIN, {})
+    with pytest.raises(ValueError, match="attributes: got 'domain', which the writer sets"):
+        ShardWriter(path, VARIABLES, range(2), DOMAIN, {"domain": "{}"})
     with ShardWriter(path, VARIABLES, range(2), DOMAIN, {}) as file:
         with pytest.raises(ValueError, match=r"got variables \['a'\], need \['a', 'u'\]"):
             file.append({"a": values_of(range(2))["a"]})
@@ -132,6 +139,18 @@ def test_wrong_shapes_names_and_counts_are_refused(tmp_path):
             file.append(values_of(range(3)))
         with pytest.raises(ValueError, match="got 0 samples, need 2"):
             file.finish({})
+
+
+def test_variables_may_have_the_names_of_axes(tmp_path):
+    values = {"x": values_of(range(2))["a"], "y": values_of(range(2))["u"]}
+    variables = [VariableInfo(name, v.role, v.units, name, v.shape, v.dtype) for name, v in zip("xy", VARIABLES, strict=True)]
+    write_shard(tmp_path / "some.h5", range(2), values=values, variables=variables)
+    found = open_set(tmp_path / "some.h5")
+    assert (list(found.variables), found.domain) == (["x", "y"], DOMAIN)
+    assert all(torch.equal(found.read(name, slice(None)), values[name].float()) for name in "xy")
+    with xarray.open_dataset(tmp_path / "some.h5", engine="h5netcdf") as data:
+        assert data.y.dims == ("sample", "y_channel", "x_coordinate", "y_coordinate")
+        assert data.x_coordinate.values.tolist() == [0, 1, 2, 3]
 
 
 def test_numbers_without_a_grid_are_stored_beside_fields(tmp_path):
@@ -173,6 +192,8 @@ def test_a_disk_that_fills_up_while_writing_leaves_nothing_behind(tmp_path, monk
     with pytest.raises(OSError, match=r"shard-00000.h5: No space left on device; make room") as caught:
         write_shard(tmp_path / "shard-00000.h5", range(5))
     assert caught.value.errno == errno.ENOSPC
+    with pytest.raises(OSError, match=r"predicted.h5: No space left on device; make room and try again$"):
+        write_shard(tmp_path / "predicted.h5", range(5))
     assert list(tmp_path.iterdir()) == []
 
 

@@ -114,8 +114,8 @@ def test_what_a_trusted_module_imported_is_not_trusted():
     domain = Domain.box((1.0,), (5,), "open")
     for path, message in {
         "generation.toy_problem:os.getcwd": "is not defined in a trusted module",
-        "os:getcwd": "is not part of sciml and not trusted",
-        "generation.toy_problem_2:x": "is not part of sciml and not trusted",
+        "os:getcwd": "is not part of sciml.problems and not trusted",
+        "generation.toy_problem_2:x": "is not part of sciml.problems and not trusted",
     }.items():
         with pytest.raises(ValueError, match=message):
             Card("t", path, 0, domain, {"train": 1}).make_problem(trust=["generation.toy_problem"])

@@ -52,13 +52,26 @@ def test_h1_of_waves_tends_to_the_closed_form_at_second_order():
     assert orders == pytest.approx([2, 2], abs=0.02)
 
 
+def h1_by_sums(u, box):
+    """The definition in plain NumPy, for functions that vanish on both sides of two axes."""
+    u, (h, k) = u[0, 0].numpy(), box.spacing
+    square = h * k * (u**2).sum()
+    for axis, (step, other) in enumerate(((h, k), (k, h))):
+        gap = box.axes[axis].gaps[0] * step
+        line = np.moveaxis(u, axis, 0)
+        square += step * other * ((np.diff(line, axis=0) / step) ** 2).sum()
+        if gap:
+            square += gap * other * ((line[[0, -1]] / gap) ** 2).sum()
+    return math.sqrt(square)
+
+
 @pytest.mark.parametrize("layout", ["both_ends", "interior", "cells"])
 def test_h1_with_walls_is_that_of_the_domain(layout):
     box = Domain.box((2.0, 1.0), (17, 33), "dirichlet", layout)
     x, y = box.mesh()
     truth = (torch.sin(math.pi * x / 2) * torch.sin(math.pi * y))[None, None]
     error = (torch.sin(math.pi * x) * torch.sin(3 * math.pi * y))[None, None]
-    expected = (box.h1_norm(error) / box.h1_norm(truth)).item()
+    expected = h1_by_sums(error, box) / h1_by_sums(truth, box)
     assert relative_h1(truth + error, truth, box).item() == pytest.approx(expected, rel=1e-14)
 
 

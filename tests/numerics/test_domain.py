@@ -85,6 +85,38 @@ def test_norms_keep_leading_axes_and_dtype():
     assert torch.allclose(box.norm(u)[3, 1], box.norm(u[3, 1]))
 
 
+NORMS = [Domain.norm, Domain.h1_seminorm, Domain.h1_norm]
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_the_gradient_of_a_norm_is_right_and_zero_at_zero(norm):
+    box = Domain.box((1.0, 1.5), (5, 4), [("dirichlet", "neumann"), "periodic"], ["cells", "first_end"])
+    u = torch.randn(2, 5, 4, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    assert torch.autograd.gradcheck(lambda u: norm(box, u), u.requires_grad_())
+    zero = torch.zeros(2, 5, 4, requires_grad=True)
+    norm(box, zero).sum().backward()
+    assert zero.grad is not None
+    assert zero.grad.abs().max() == 0
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_a_norm_under_vmap_is_that_of_each_field(norm):
+    box = Domain.box((1.0, 2.0), (6, 5), "open")
+    u = torch.randn(3, 6, 5, generator=torch.Generator().manual_seed(1))
+    one_by_one = torch.stack([norm(box, one) for one in u])
+    assert torch.allclose(torch.vmap(lambda one: norm(box, one))(u), one_by_one, rtol=1e-6)
+
+
+@pytest.mark.parametrize("norm", NORMS)
+def test_norms_taken_in_inference_mode_leave_nothing_behind_that_training_cannot_use(norm):
+    box = Domain.box((1.0, 3.0), (6, 7), "open")
+    u = torch.randn(6, 7, generator=torch.Generator().manual_seed(2))
+    with torch.inference_mode():
+        norm(box, u)
+    norm(box, u.requires_grad_()).backward()
+    assert u.grad is not None
+
+
 @given(points=st.integers(3, 40), stride=st.integers(1, 8))
 def test_a_strided_domain_has_every_strideth_point(points, stride):
     domain = Domain.box((1.0,), (points * stride + 1,), "dirichlet")

@@ -94,7 +94,7 @@ def dropout_run(out: str | None, steps: int = 120, model: nn.Module | None = Non
     torch.set_num_threads(1)
     model = model or DropoutNet(6)
     train, valid = MemoryStream(samples(37, 0, torch.float32), 8), MemoryStream(samples(11, 1, torch.float32), 4)
-    objective, rule = RelativeL2(DOMAIN), Adam(3e-3, clip=1.0)
+    objective, rule = RelativeL2(DOMAIN, ("a",), ("u",)), Adam(3e-3, clip=1.0)
     return fit(
         model, objective, train, steps=steps, validation=valid, optimiser=rule, out=out, every=9, ema=0.9, accumulate=2
     ).model

@@ -8,8 +8,11 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from data.small_sets import values_of, write_set
+from sciml.data.stream import stream
+from sciml.metrics.fields import relative_h1, relative_l2
 from sciml.training.baselines import TrainingMean
-from sciml.training.evaluate import evaluate
+from sciml.training.evaluate import METRICS, Row, Table, evaluate
 from sciml.training.fit import fit
 from sciml.training.objectives import RelativeL2
 from training.small_runs import DOMAIN, MemoryStream, samples
@@ -52,6 +55,22 @@ def test_errors_are_those_of_every_sample_in_every_norm():
     assert model.training
 
 
+class WrongByNumber(nn.Module):
+    """The answer of sample i of `small_sets`, (i + 1) % off; the sample is known by its input i + x."""
+
+    def forward(self, a):
+        numbers = a[:, 0, 0, 0].round().long()
+        return values_of(numbers.tolist())["u"].float() * (1.01 + numbers.view(-1, 1, 1, 1) / 100)
+
+
+def test_an_error_stands_at_the_place_of_its_sample_in_the_set(tmp_path):
+    test = stream(write_set(tmp_path / "test"), batch_size=4, seed=3)
+    errors = evaluate(WrongByNumber(), test).rows[0].errors["relative_l2"]
+    assert errors.tolist() == pytest.approx([(i + 1) / 100 for i in range(13)], rel=1e-4)
+    worst = test.subset([int(errors.argmax())])  # as a report takes the samples that it shows
+    assert float(next(iter(worst))["a"][0, 0, 0, 0]) == 12
+
+
 def test_metrics_are_taken_in_float64_whatever_the_model_gives():
     data = samples(7, dtype=torch.float32)
     row = evaluate(Scaled(data, ERRORS.float()), streamed(data, 7)).rows[0]
@@ -64,8 +83,8 @@ def test_a_baseline_that_cannot_take_the_samples_keeps_its_row_and_says_why():
     assert [row.name for row in table.rows] == ["model", "mean", "coarse mean"]
     assert table.rows[1].statistic("relative_l2", "max") == 1.0
     assert table.rows[2].statistic("relative_l2", "max") is None
-    assert table.notes() == ["coarse mean: the training mean knows the grid (4,) only, got (8,)"]
-    with pytest.raises(ValueError, match="the training mean knows"):
+    assert table.notes() == ["coarse mean: a: got the grid (8,), the training mean is on (4,); resample"]
+    with pytest.raises(ValueError, match=r"a: got the grid \(8,\), the training mean is on \(4,\)"):
         evaluate(baselines["coarse mean"], streamed(DATA, 3))
 
 
@@ -90,16 +109,30 @@ def test_a_table_is_written_whole_as_csv_markdown_and_json(tmp_path):
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0].split(" | ")[1] == "parameters"
     assert lines[2].startswith("| model | 6 | 0.3071 / 0.3 / 0.6 |")
-    assert "coarse: the training mean knows the grid (4,) only" in lines[-1]
+    assert "coarse: a: got the grid (8,), the training mean is on (4,)" in lines[-1]
 
 
-def test_a_table_prints_by_rich_and_by_print():
-    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3))
-    console = Console(width=200, record=True, file=io.StringIO())
+def test_a_printed_table_has_one_line_per_model_and_fits_100_columns():
+    errors = {name: torch.full((7,), 0.0123456789).double() for name in METRICS}
+    names = ["MgNO, 5 levels", "ridge regression", "neuraloperator FNO", "mean of training"]
+    rows = [Row(name, 12_345_678, 0.12345, errors) for name in names[:3]]
+    table = Table((*rows, Row(names[3], 0, None, {}, "a long reason " * 20)), tuple(METRICS), 7)
+    lines = str(table).splitlines()
+    assert max(map(len, lines)) <= 100
+    first = next(number for number, line in enumerate(lines) if line.strip().startswith(names[0]))
+    assert [line.strip().startswith(name) for name, line in zip(names, lines[first:], strict=False)] == [True] * 4
+    assert lines[first].split()[-6:] == ["12,345,678", *["0.01235"] * 4, "123.5"]
+    head = "mean errors of 7 samples H1 worst ms per model parameters L2 H1 spectral L2 sample"
+    assert " ".join(" ".join(lines[:first]).split()).startswith(head)
+    console = Console(width=120, record=True, file=io.StringIO())
     console.print(table)
-    for text in (console.export_text(), str(table)):
-        assert "relative_h1_spectral" in text
-        assert "0.3071 / 0.3 / 0.6" in text
+    assert lines[first].strip() in console.export_text()
+
+
+def test_a_printed_table_shows_the_mean_of_every_metric_and_the_worst_of_the_first():
+    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), metrics={"gap": relative_l2, "relative_h1": relative_h1})
+    (line,) = [line for line in str(table).splitlines() if line.strip().startswith("model ") and "0.3" in line]
+    assert line.split()[2:5] == ["0.3071", "0.3071", "0.6"]
 
 
 def test_what_fit_trains_evaluate_measures():
@@ -107,7 +140,7 @@ def test_what_fit_trains_evaluate_measures():
     data = samples(9)
     stream = streamed(data, 4)
     model = nn.Conv1d(1, 1, 3, padding=1, padding_mode="circular", dtype=torch.float64)
-    run = fit(model, RelativeL2(DOMAIN), stream, steps=30, validation=stream)
+    run = fit(model, RelativeL2(DOMAIN, ("a",), ("u",)), stream, steps=30, validation=stream)
     assert evaluate(run.model, stream).rows[0].statistic("relative_l2", "mean") == pytest.approx(run.best, rel=1e-12)
 
 

@@ -224,7 +224,14 @@ def test_a_folder_of_another_run_is_refused_by_name(tmp_path, change, message):
 
 
 def test_config_says_what_was_asked(tmp_path):
-    fit(Pointwise(), RelativeL2(DOMAIN), MemoryStream(samples(10), 4), steps=3, out=tmp_path, optimiser=Adam(clip=2.0))
+    fit(
+        Pointwise(),
+        RelativeL2(DOMAIN, ("a",), ("u",)),
+        MemoryStream(samples(10), 4),
+        steps=3,
+        out=tmp_path,
+        optimiser=Adam(clip=2.0),
+    )
     config = json.loads((tmp_path / "config.json").read_text())
     assert config["model"] == {"kind": "module", "class": "training.small_runs:Pointwise", "arguments": {"weight": 0.0}}
     assert config["objective"]["class"] == "sciml.training.objectives:RelativeL2"
@@ -322,6 +329,53 @@ def test_a_run_that_is_never_finite_gives_up_and_says_why(tmp_path):
     assert kept.weights["w"].isfinite().all()
 
 
+def lifted(heights):
+    """`gap` lifted by heights(call), which changes no gradient."""
+    calls = []
+
+    def objective(model, batch):
+        calls.append(1)
+        return gap(model, batch) + heights(len(calls))
+
+    return objective
+
+
+def events(folder):
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines() if "event" in line]
+
+
+def test_a_loss_that_blows_up_sends_the_run_back_like_one_that_is_not_finite(tmp_path):
+    rule, blown = SGD(0.1), lifted(lambda call: 1e14 * (call == 15))
+    run = fit(Pointwise(), blown, MemoryStream(samples(40), 1), steps=20, every=10, optimiser=rule, out=tmp_path)
+    same = fit(Pointwise(), nan_at(15), MemoryStream(samples(40), 1), steps=20, every=10, optimiser=rule)
+    assert torch.equal(run.model.w, same.model.w)
+    assert [line["loss"] for line in run.history] == [line["loss"] for line in same.history]
+    (event,) = events(tmp_path)
+    assert event["step"] == 10
+    assert "blown up (mean loss 1.0e+13, the least so far " in event["event"]
+    assert "before step 20: back to step 10, on with the next data and half the learning rate" in event["event"]
+
+
+def test_a_run_that_blows_up_for_the_fourth_time_gives_up(tmp_path):
+    """It goes back to its beginning, where no loss was known yet to measure the next ones by."""
+    blown = lifted(lambda call: 1e9 * (call > READ_EVERY))
+    with pytest.raises(FloatingPointError, match=r"blown up \(mean loss .* before step 100, for the 4th time"):
+        fit(Pointwise(), blown, MemoryStream(samples(10), 4), steps=600, every=600, optimiser=SGD(1e-9), out=tmp_path)
+
+
+@pytest.mark.parametrize(
+    "heights",
+    [
+        lambda call: 1e6 if call <= 10 else 1e5 * (call > 20),  # up 1e5 times, but not above the start
+        lambda call: 1e5 * (call > 10),  # above the start, but not a million times
+        lambda call: -10.0 if call <= 10 else 1e9,  # a likelihood may be of either sign
+    ],
+)
+def test_losses_that_rise_less_or_have_no_ratio_are_left_alone(tmp_path, heights):
+    fit(Pointwise(), lifted(heights), MemoryStream(samples(10), 4), steps=30, every=10, optimiser=SGD(1e-3), out=tmp_path)
+    assert events(tmp_path) == []
+
+
 class CountsReadings(TorchDispatchMode):
     """How often a value is fetched from the device, which is where a GPU would make the host wait."""
 
@@ -339,7 +393,7 @@ def test_between_two_looks_at_the_losses_nothing_waits_for_the_device():
 
     def objective(model, batch):
         counts.append(mode.count)
-        return RelativeL2(DOMAIN)(model, batch)
+        return RelativeL2(DOMAIN, ("a",), ("u",))(model, batch)
 
     model = DropoutNet(3).double()
     with CountsReadings() as mode:
@@ -355,7 +409,9 @@ def test_bf16_runs_the_model_in_half_precision_and_keeps_weights_and_objective()
     model = DropoutNet(4)
     model.layers[0].register_forward_hook(lambda layer, given, made: seen.add(made.dtype))
     stream = MemoryStream(samples(16, dtype=torch.float32), 8)
-    run = fit(model, RelativeL2(DOMAIN), stream, steps=60, validation=stream, precision="bf16", optimiser=Adam(1e-2))
+    run = fit(
+        model, RelativeL2(DOMAIN, ("a",), ("u",)), stream, steps=60, validation=stream, precision="bf16", optimiser=Adam(1e-2)
+    )
     assert seen == {torch.bfloat16}
     assert {w.dtype for w in model.parameters()} == {torch.float32}
     assert run.history[-1]["loss"] < 0.7 * run.history[0]["loss"]

@@ -28,7 +28,7 @@ def test_an_objective_is_the_mean_of_its_metric_with_variables_joined_along_chan
 
 
 def test_published_scale_and_cutoff_are_parts_of_the_objective():
-    other = RelativeH1Spectral(DOMAIN, scale=2.0, cutoff=2)(nn.Identity(), BATCH)
+    other = RelativeH1Spectral(DOMAIN, ("a",), ("u",), scale=2.0, cutoff=2)(nn.Identity(), BATCH)
     assert other == relative_h1_spectral(BATCH["a"], BATCH["u"], DOMAIN, 2.0, 2).mean()
 
 

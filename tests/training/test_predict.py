@@ -54,7 +54,7 @@ def test_channels_are_joined_in_the_order_of_the_checkpoint_not_of_the_caller(tm
 
 
 def test_a_stream_is_predicted_in_stored_order_and_physical_units(tmp_path):
-    train = stream(write_set(tmp_path / "set.pt", 13), batch_size=5, shuffle=False)
+    train = stream(write_set(tmp_path / "set.pt", 13), batch_size=5)
     inner = nn.Identity()
     model = Normalised(inner, Normaliser([1.0], [2.0]), Normaliser([10.0], [4.0]))
     made = predict(model, train)
@@ -71,7 +71,7 @@ def test_a_model_is_run_for_evaluation_and_left_as_it_was(tmp_path):
 
 
 def test_a_stream_of_another_grid_is_refused_unless_any_grid_will_do(tmp_path):
-    here = stream(write_set(tmp_path / "set.pt", 9), batch_size=5, shuffle=False)
+    here = stream(write_set(tmp_path / "set.pt", 9), batch_size=5)
     there = Domain.box((1.0, 1.0), (12, 10), "open", "cells")
     path = saved(tmp_path / "m.pt", domain=there)
     with pytest.raises(ValueError, match=r"grid: got .* 6 points .*m\.pt was trained on .* 12 points .*; resample.*any grid"):

@@ -15,8 +15,9 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from sciml.data.variables import ROLES, Description, VariableInfo
+from sciml.data.variables import Description, VariableInfo
 from sciml.numerics.domain import Domain
+from sciml.numerics.roles import ROLES
 
 _SIGNATURE = b"\x89HDF\r\n\x1a\n"
 
@@ -104,9 +105,14 @@ def _variable(path: Path, name: str, data: h5py.Dataset) -> VariableInfo:
 def _order(path: Path, variables: dict[str, VariableInfo], attributes: dict[str, object]) -> list[str]:
     """Names in the order of a batch: as written, or by role and name."""
     by_role = sorted(variables, key=lambda name: (ROLES.index(variables[name].role), name))
-    written = json.loads(str(attributes.get("variables", json.dumps(by_role))))
-    if sorted(written) != sorted(variables):
-        raise ValueError(f"{path}: attribute variables is {written}, the file holds {by_role}")
+    if "variables" not in attributes:
+        return by_role
+    try:
+        written = json.loads(str(attributes["variables"]))
+    except ValueError:
+        written = attributes["variables"]
+    if not isinstance(written, list) or sorted(map(str, written)) != sorted(variables):
+        raise ValueError(f"{path}: attribute variables is {written!r}, need a JSON list of what the file holds, {by_role}")
     return written
 
 

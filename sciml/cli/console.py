@@ -1,0 +1,23 @@
+"""How the commands print."""
+
+from __future__ import annotations
+
+import sys
+
+from rich.console import Console
+
+WIDTH = 100
+"""Columns where no terminal says how many there are, as in a file or a pipe."""
+
+
+def console() -> Console:
+    """The output, as wide as the terminal; long lines are not broken, tables are."""
+    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 fault`, `2 faults`, `1,000 samples`."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+__all__ = ["WIDTH", "console", "counted"]
