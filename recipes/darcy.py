@@ -55,7 +55,7 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset("darcy-quick", 600, 16, 16, 5, 20, 12, learning_rate=2e-3, weight_decay=1e-4),
+    "quick": Preset("darcy-quick", 400, 16, 16, 5, 20, 12, learning_rate=2e-3, weight_decay=1e-4),
     "full": Preset("darcy-smooth", 20_000, 16, 24, 5, 32, 16, learning_rate=2e-3, weight_decay=1e-4),
     # The published size, optimiser and number of steps: 500 epochs of 1,280 samples.
     "paper": Preset("darcy-rough", 80_000, 8, 24, 6, 32, 20, 5e-4, 1e-4, clip=None, symmetries=False),

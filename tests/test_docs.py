@@ -47,7 +47,7 @@ def test_the_page_on_training_continues_the_quick_start(workplace):
     run = subprocess.run(
         [sys.executable, "-c", code + "\nprint(fields['u'].shape)"], cwd=workplace, capture_output=True, text=True, timeout=120
     )
-    assert run.stdout.strip() == "torch.Size([100, 1, 64, 64])", run.stderr
+    assert run.stdout.strip() == "torch.Size([100, 1, 65, 65])", run.stderr
 
 
 @pytest.fixture

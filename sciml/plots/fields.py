@@ -53,7 +53,7 @@ def field_panels(panels: Sequence[Panel], domain: Domain, row_titles: Sequence[s
             ranges[panel.title, row] = (low, high)
             colours = "RdBu_r" if panel.signed else "viridis"
             image = ax.imshow(values.T, origin="lower", extent=_extent(domain), cmap=colours, vmin=low, vmax=high)
-            figure.colorbar(image, ax=ax, shrink=0.9)
+            figure.colorbar(image, ax=ax, shrink=0.8)
             if row == 0:
                 ax.set_title(panel.title, fontsize=10)
             if column == 0:
