@@ -19,12 +19,14 @@ def imported(path: str, *, trust: Sequence[str] | None = (), home: str = "sciml"
         trust: modules that it may be defined in or below, besides `home`. None trusts all of them: for a path of one's own.
         home: the part of `sciml` that is trusted always.
     Raises:
-        ValueError: it is not trusted, or cannot be imported.
+        ValueError: it is not trusted, is part of the command line, or cannot be imported.
     """
     module, _, name = path.partition(":")
     if not _within(module, home, trust):
         package = module.split(".")[0]
         raise ValueError(f"{path!r} is not part of {home} and not trusted; if you trust it, name {package!r} in `trust`")
+    if _within(module, "sciml.cli", ()):  # it acts on the arguments of the process, and no card or checkpoint is made of it
+        raise ValueError(f"{path!r} is part of the command line, which nothing is imported from; name what it stands for")
     try:
         found: object = importlib.import_module(module)
         for attribute in name.split("."):

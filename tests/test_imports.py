@@ -1,4 +1,5 @@
 import math
+import sys
 
 import pytest
 
@@ -20,6 +21,14 @@ def test_nothing_but_sciml_is_trusted_unless_it_is_named():
         assert imported("math:cos", trust=trust) is math.cos
     with pytest.raises(ValueError, match=r"is not part of sciml\.problems and not trusted"):
         imported("sciml.numerics.domain:Domain", home="sciml.problems")
+
+
+def test_nothing_is_imported_from_the_command_line():
+    for path in ("sciml.cli:main", "sciml.cli.__main__:main", "sciml.cli.sets:run_check"):
+        for trust in ((), ("sciml",), None):
+            with pytest.raises(ValueError, match="is part of the command line"):
+                imported(path, trust=trust)
+    assert "sciml.cli.__main__" not in sys.modules
 
 
 def test_trust_does_not_reach_what_a_trusted_module_imported():

@@ -23,12 +23,19 @@ CheckpointFile = Annotated[Path, typer.Argument(help="a checkpoint written by tr
 
 
 def main() -> None:
-    """Run the command; a ValueError or OSError is one line on the error stream and exit status 1."""
+    """Run the command; what the user, the files or the machine did wrong is one line on the error stream and exit status 1."""
     try:
         app()
-    except (ValueError, OSError) as error:
-        print(f"sciml: {error}", file=sys.stderr)
+    except (ValueError, OSError, ArithmeticError, ImportError, MemoryError, RuntimeError) as error:
+        if isinstance(error, RuntimeError) and not _is_of_machine(error):
+            raise
+        print(f"sciml: {' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
         sys.exit(1)
+
+
+def _is_of_machine(error: RuntimeError) -> bool:
+    """Whether torch says that memory ran out or the device failed; by name, as torch may not be loaded."""
+    return type(error).__name__ in ("OutOfMemoryError", "AcceleratorError") or "can't allocate memory" in str(error)
 
 
 def _print_version(wanted: bool) -> bool:
@@ -132,17 +139,18 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file to write", show_default=False)],
     batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    force: Annotated[bool, typer.Option("--force", help="replace OUT where there is one")] = False,
 ) -> None:
     """Answer the inputs of a set with a trained model; physical units in and out."""
     from sciml.cli.models import run_predict
 
-    run_predict(checkpoint, path, out, batch_size, device)
+    run_predict(checkpoint, path, out, batch_size, device, force=force)
 
 
 def _parse_job(job: str | None) -> tuple[int, int]:
     if job is None:
         return 0, 1
     part, _, parts = job.partition("/")
-    if not (part.isdigit() and parts.isdigit() and int(part) < int(parts)):
+    if not (part.isdecimal() and parts.isdecimal() and int(part) < int(parts)):
         raise ValueError(f"--job: got {job!r}, need I/N with 0 <= I < N")
     return int(part), int(parts)

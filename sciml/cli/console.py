@@ -11,8 +11,11 @@ WIDTH = 100
 
 
 def console() -> Console:
-    """The output, as wide as the terminal; long lines are not broken, tables are."""
-    return Console(soft_wrap=True, width=None if sys.stdout.isatty() else WIDTH)
+    """The output, as wide as the terminal; long lines are not broken, tables are.
+
+    Text is printed as it is: paths and names may hold square brackets and colons.
+    """
+    return Console(soft_wrap=True, markup=False, emoji=False, width=None if sys.stdout.isatty() else WIDTH)
 
 
 def counted(number: int, noun: str) -> str:

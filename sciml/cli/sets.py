@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Column, Table
+from rich.text import Text
 
 from sciml.cli.console import console, counted
 from sciml.data.set import Set, open_set, splits_of
@@ -85,7 +85,7 @@ def print_info(path: Path) -> None:
     sources = {split: open_set(path / split) for split in splits_of(path)} or {"": open_set(path)}
     for split, source in sources.items():
         size = f"{counted(len(source), 'sample')} in {counted(len(source.parts), 'file')}, {_size(_on_disk(source))}"
-        output.print(f"[bold]{escape(str(path / split))}[/bold]: {size}")
+        output.print(Text.assemble((str(path / split), "bold"), f": {size}"))
     source = next(iter(sources.values()))
     table = Table("variable", "role", "shape per sample", "dtype", "units", "meaning")
     for info in source.variables.values():
@@ -93,10 +93,10 @@ def print_info(path: Path) -> None:
         table.add_row(info.name, info.role, shape, str(info.dtype).removeprefix("torch."), info.units, info.long_name)
     output.print(table)
     if source.domain is not None:
-        output.print(f"domain: {source.domain}", markup=False)
+        output.print(f"domain: {source.domain}")
     for name, value in source.attributes.items():
         if len(sources) == 1 or name not in OF_ONE_FILE:
-            output.print(f"{name}: {value}", markup=False)
+            output.print(f"{name}: {value}")
 
 
 def run_check(path: Path, trust: Sequence[str]) -> bool:
@@ -110,7 +110,7 @@ def run_check(path: Path, trust: Sequence[str]) -> bool:
         task = bar.add_task("check", total=None)
         report = check(path, trust=trust, progress=lambda done, total: bar.update(task, completed=done, total=total))
     for line in [*map(str, report.faults), *(f"note: {note}" for note in report.notes)]:
-        output.print(line, markup=False, highlight=False)
+        output.print(line, highlight=False)
     verdict = "sound" if report.ok else counted(len(report.faults), "fault")
     if report.unchecked:
         verdict += f", {'but' if report.ok else 'and'} the equation was not checked: {report.unchecked}"

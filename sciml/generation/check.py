@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -83,9 +85,14 @@ class _Known:
 
 @dataclass(frozen=True)
 class _Read:
-    """What came of reading one file through."""
+    """What came of reading one file through.
+
+    Args:
+        intact: its bytes are those that were written.
+    """
 
     faults: list[Fault]
+    intact: bool = True
     samples: int = 0
     residuals: int = 0
     statistics: Mapping[str, Statistics] = field(default_factory=dict)
@@ -101,10 +108,11 @@ def check(
     """Check a set: the folder of a card with its splits, one split, one shard, or a file of another format.
 
     Of shards: the manifest is there and whole; size and CRC-32 of the file (one changed bit anywhere is found); variables,
-    roles, units, dimensions and attributes are those of card and problem; sample numbers have no gap; all values are finite;
-    the statistics are those of the manifest, and of the card where the whole set is there. Where every point of the solver's
-    grid is stored, the residual of every sample is computed again; elsewhere a part of the samples is made again. Files of
-    other formats are read through and checked to be finite.
+    roles, units, dimensions and attributes are those of card and problem; sample numbers have no gap; the recorded residuals
+    are within the tolerance of the problem; all values are finite; the statistics are those of the manifest, and of the card
+    where the whole set is there. Where every point of the solver's grid is stored, the residual of every sample is computed
+    again; elsewhere a part of the samples is made again, another part when the files differ. Files of other formats are read
+    through and checked to be finite. A file whose bytes are wrong is looked at no further.
 
     Args:
         fraction: of the samples to make again, at least one sample; 0 makes none.
@@ -132,7 +140,7 @@ def check(
             ]
         else:
             faults += [fault for file, manifest in manifests.items() for fault in _bytes_faults(file, manifest)]
-            report = _check_foreign(path, known_bad=bool(faults))
+            report = CheckReport(path) if faults else _check_foreign(path)
     report.faults[:0] = faults
     return report
 
@@ -158,6 +166,7 @@ def _check_set(
     for file in sorted(wanted.keys() - set(files)):
         report.faults.append(Fault(file, "is missing; run `sciml generate CARD --out ...` again"))
     total: dict[str, Statistics] = {}
+    intact: dict[Path, Manifest] = {}
     for done, file in enumerate(files):
         if file not in wanted:
             report.faults.append(Fault(file, f"is no file of this card, which has {len(wanted)} shards here; remove it"))
@@ -168,6 +177,8 @@ def _check_set(
             report.samples += read.samples
             report.residuals += read.residuals
             report.faults += read.faults
+            if read.intact:
+                intact[file] = manifests[file]
             for name, statistics in read.statistics.items():
                 total.setdefault(name, Statistics()).join(statistics)
         if progress is not None:
@@ -176,7 +187,7 @@ def _check_set(
     if whole and report.ok:
         report.faults += _expected_faults(path, card, total)
     if problem is not None and card.storage.stride > 1 and fraction > 0:
-        for file, row, sample in _chosen({file: wanted[file] for file in manifests if file in wanted}, fraction, card.seed):
+        for file, row, sample in _chosen({file: wanted[file] for file in intact}, fraction, _seed_of(card, intact)):
             found = _remade_faults(card, problem, file, row, sample)
             report.remade += found is not None
             report.faults += found or []
@@ -241,16 +252,18 @@ def _wanted(path: Path, card: Card, manifests: Mapping[Path, Manifest]) -> dict[
 def _read_shard(file: Path, known: _Known) -> _Read:
     """Everything about one file."""
     faults = _bytes_faults(file, known.manifest)
+    if faults:  # what HDF5 makes of wrong bytes, up to ending the process, says nothing more
+        return _Read(faults, intact=False)
     try:
         described = hdf5.describe(file)
         wrong = schema_faults(file, described, known.card, known.problem, known.shard, known.manifest)
-    except (OSError, ValueError) as error:
-        return _Read([*faults, Fault(file, str(error).removeprefix(f"{file}: "))])
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        return _Read([Fault(file, str(error).removeprefix(f"{file}: "))])
     faults += [Fault(file, message) for message in wrong]
     recorded = None
-    if not wrong and known.problem is not None and known.card.storage.stride == 1:
-        recorded, missing = _recorded_residuals(file, known)
-        faults += missing
+    if not wrong:
+        recorded, bad = _recorded_residuals(file, known)
+        faults += bad
     statistics = {name: Statistics() for name in described.variables}
     finite, residuals = True, 0
     for start in range(0, described.samples, known.card.storage.block):
@@ -258,18 +271,19 @@ def _read_shard(file: Path, known: _Known) -> _Read:
         try:
             fields = {name: hdf5.read(file, name, rows) for name in described.variables}
         except OSError as error:
-            return _Read([*faults, Fault(file, str(error).removeprefix(f"{file}: "))], described.samples, residuals)
+            faults.append(Fault(file, str(error).removeprefix(f"{file}: ")))
+            return _Read(faults, samples=described.samples, residuals=residuals)
         bad = _finite_faults(file, fields, start + known.shard.samples.start)
         faults, finite = [*faults, *bad], finite and not bad
         for name, values in fields.items():
             statistics[name].add(values.numpy())
-        if finite and recorded is not None and known.problem is not None:
+        if finite and recorded is not None and known.problem is not None and known.card.storage.stride == 1:
             samples = known.shard.samples[start : start + len(rows)]
             faults += _residual_faults(file, fields, samples, recorded[start : start + len(rows)], known.problem, known.card)
             residuals += len(rows)
     if finite:
         faults += _statistics_faults(file, statistics, known.manifest)
-    return _Read(faults, described.samples, residuals, statistics)
+    return _Read(faults, samples=described.samples, residuals=residuals, statistics=statistics)
 
 
 def _bytes_faults(file: Path, manifest: Manifest) -> list[Fault]:
@@ -311,12 +325,18 @@ def _statistics_faults(file: Path, found: Mapping[str, Statistics], manifest: Ma
 
 
 def _recorded_residuals(file: Path, known: _Known) -> tuple[Float[Tensor, "sample"] | None, list[Fault]]:
-    """The residuals in the manifest, one per sample."""
-    listed = known.manifest.get("residuals")
-    recorded = torch.tensor(listed if isinstance(listed, list) else [], dtype=torch.float64)
-    if len(recorded) == len(known.shard.samples):
+    """The residuals in the manifest, one per sample, and what is wrong with them."""
+    listed, samples = known.manifest.get("residuals"), known.shard.samples
+    numbers = [value for value in listed if isinstance(value, float | int)] if isinstance(listed, list) else []
+    recorded = torch.tensor(numbers, dtype=torch.float64)
+    if len(recorded) != len(samples):
+        return None, [Fault(file, f"its manifest has {len(recorded)} residuals for {len(samples)} samples. {remade(file)}")]
+    too_large = torch.zeros(0) if known.problem is None else torch.nonzero(~(recorded <= known.problem.tolerance))[:, 0]
+    if not len(too_large) or known.problem is None:
         return recorded, []
-    return None, [Fault(file, f"its manifest has {len(recorded)} residuals for {len(known.shard.samples)} samples")]
+    i = int(too_large[0])
+    message = f"its manifest has residual {float(recorded[i]):.3g}, the problem promises {known.problem.tolerance:.3g}"
+    return recorded, [Fault(file, f"{message}. {remade(file)}", sample=samples[i])]
 
 
 def _residual_faults(
@@ -324,7 +344,7 @@ def _residual_faults(
 ) -> list[Fault]:
     """One line where fields do not solve the equation as well as they did when they were made."""
     residual, bound = residual_of_stored(problem, fields, card.domain)
-    wrong = ~((residual - recorded).abs() <= bound) | ~(recorded <= problem.tolerance)
+    wrong = ~((residual - recorded).abs() <= bound)
     if not bool(wrong.any()):
         return []
     i = int(torch.nonzero(wrong)[0])
@@ -346,10 +366,16 @@ def _expected_faults(path: Path, card: Card, found: Mapping[str, Statistics]) ->
     return faults
 
 
+def _seed_of(card: Card, manifests: Mapping[Path, Manifest]) -> int:
+    """Of the choice of samples: who changes a file changes the choice, and cannot know it before."""
+    text = json.dumps([card.seed, [manifest["crc32"] for manifest in manifests.values()]])
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+
+
 def _chosen(shards: Mapping[Path, Shard], fraction: float, seed: int) -> list[tuple[Path, int, int]]:
     """Part of the samples, evenly over all that are here: file, row in it, and number."""
     places = [(file, row, sample) for file, shard in shards.items() for row, sample in enumerate(shard.samples)]
-    count = min(max(1, round(fraction * len(places))), len(places))
+    count = min(max(1, round(fraction * len(places))), len(places))  # none where no file is intact
     return [places[place] for place in permuted(range(count), len(places), seed=seed, epoch=0).tolist()]
 
 
@@ -365,17 +391,13 @@ def _remade_faults(card: Card, problem: Problem, file: Path, row: int, sample: i
     return [Fault(file, f"{differs}. {remade(file)}", sample=sample)] if differs else []
 
 
-def _check_foreign(path: Path, known_bad: bool) -> CheckReport:
-    """A set without a card: it can be opened, and its values are finite.
-
-    Args:
-        known_bad: that it cannot be opened was said in better words before.
-    """
+def _check_foreign(path: Path) -> CheckReport:
+    """A set without a card: it can be opened, and its values are finite."""
     report = CheckReport(path)
     try:
         found = open_set(path)
     except (OSError, ValueError) as error:
-        report.faults = [] if known_bad else [Fault(path, str(error).removeprefix(f"{path}: "))]
+        report.faults = [Fault(path, str(error).removeprefix(f"{path}: "))]
         return report
     report.unchecked = "there is no card, so schema and statistics were not either"
     report.files, report.samples = len(found.parts), len(found)

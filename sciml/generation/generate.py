@@ -62,7 +62,7 @@ def generate(
         samples, resolution, seed: make another card of this one first (`Card.changed`).
         workers: processes at work.
         job: (i, N) takes every N-th shard from the i-th, i from 0, so that N calls on N machines share the work.
-        split: make this split alone.
+        split: make this split alone; jobs share its shards.
         dry_run: write nothing and make one sample, to tell sizes and time.
         progress: called in this process after every block of samples.
     Raises:
@@ -74,7 +74,7 @@ def generate(
     card = card.changed(samples=samples, resolution=resolution, seed=seed)
     _check_work(card, workers, job, split)
     check_same_card(card, out)
-    planned = tuple(s for s in shards_of(card, out)[job[0] :: job[1]] if split in (None, s.split))
+    planned = tuple(s for s in shards_of(card, out) if split in (None, s.split))[job[0] :: job[1]]
     done = [shard.done for shard in planned]
     skipped = tuple(shard for shard, there in zip(planned, done, strict=True) if there)
     missing = tuple(shard for shard, there in zip(planned, done, strict=True) if not there)

@@ -57,6 +57,8 @@ class Axis:
         _layout(self.layout)
         if not 0 < self.length < float("inf"):
             raise ValueError(f"lengths: got {self.length}, need a positive finite number")
+        if not abs(self.origin) < float("inf"):
+            raise ValueError(f"origin: got {self.origin}, need a finite number")
         if self.points < 2:
             raise ValueError(f"points: got {self.points} along an axis, need at least 2")
         if "periodic" in self.sides:
@@ -121,6 +123,12 @@ def _condition(given: str) -> Condition:
     return given
 
 
+def _whole(points: float) -> int:
+    if int(points) != points:
+        raise ValueError(f"points: got {points}, need a whole number")
+    return int(points)
+
+
 def _layout(given: str) -> Layout:
     if given not in LAYOUTS:
         raise ValueError(f"layout: got {given!r}, a Domain has {', '.join(LAYOUTS)}")
@@ -156,7 +164,7 @@ class Domain:
     def box(
         cls,
         lengths: Sequence[float],
-        points: Sequence[int],
+        points: Sequence[float],
         sides: str | Sequence[str | Sequence[str]],
         layout: str | Sequence[str] | None = None,
         origin: Sequence[float] | None = None,
@@ -186,7 +194,7 @@ class Domain:
                 raise ValueError(f"sides: got {pair} for an axis, need one condition or a (first, last) pair")
         return cls(
             tuple(
-                Axis(float(length), int(n), (_condition(p[0]), _condition(p[1])), _layout(lay), float(start))
+                Axis(float(length), _whole(n), (_condition(p[0]), _condition(p[1])), _layout(lay), float(start))
                 for length, n, p, lay, start in zip(lengths, points, pairs, layouts, origins, strict=True)
             )
         )
@@ -211,7 +219,7 @@ class Domain:
         """The same box and conditions on another grid of the same layout."""
         if len(points) != self.dim:
             raise ValueError(f"points: got {len(points)} entries, need one per axis, {self.dim}")
-        return Domain(tuple(replace(a, points=int(n)) for a, n in zip(self.axes, points, strict=True)))
+        return Domain(tuple(replace(a, points=_whole(n)) for a, n in zip(self.axes, points, strict=True)))
 
     def strided(self, stride: int) -> Domain:
         """The grid that holds every `stride`-th point of this one, from the first.
@@ -289,7 +297,9 @@ class Domain:
         return vector_norm(weighted, dim=tuple(range(-self.dim, 0)))
 
     def check(self, field: Tensor, name: str) -> None:
-        """Raise a ValueError that names the variable when `field` does not end in this grid."""
+        """Raise a ValueError that names the variable when `field` does not end in this grid or holds no fractions."""
+        if not (field.is_floating_point() or field.is_complex()):
+            raise ValueError(f"{name}: got {field.dtype}, need floating-point numbers, such as {name}.double()")
         if tuple(field.shape[-self.dim :]) != self.shape:
             raise ValueError(f"{name}: got shape {tuple(field.shape)}, its last axes must be the grid {self.shape}")
 
@@ -348,16 +358,14 @@ def _weighted_sum(field: Tensor, weights: tuple[Tensor, ...]) -> Tensor:
 
 
 def _strided(axis: Axis, stride: int) -> Axis:
+    if stride < 1:
+        raise ValueError(f"stride: got {stride}, need at least 1")
     kept = -(-axis.points // stride)
-    spacing = axis.spacing * stride
     left = axis.gaps[0] / stride
     right = (axis.gaps[1] + (axis.points - 1) % stride) / stride
     for layout, gaps in _GAPS.items():
         if gaps == (left, right):
             return replace(axis, points=kept, layout=layout)
-    # Only an open side may move: nothing was known there.
-    if left == 0 and axis.sides[1] == "open":
-        return replace(axis, points=kept, layout="first_end", length=kept * spacing)
     good = [s for s in range(2, 17) if (axis.points - 1) % s == (axis.gaps[1] * (s - 1)) % s and not axis.gaps[0]]
     raise ValueError(f"stride: got {stride} on {axis.points} points ({axis.layout}), need one of {good or 'none'}")
 

@@ -28,6 +28,7 @@ FORMAT = "sciml checkpoint"
 VERSION = 1
 
 ModelType = TypeVar("ModelType", bound=nn.Module)
+Part = TypeVar("Part")
 
 
 @dataclass(frozen=True)
@@ -134,19 +135,41 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
     found = _read(path)
     if not isinstance(found, dict) or found.get("format") != FORMAT:
         raise ValueError(f"{path}: is not a sciml checkpoint; give a file written by sciml's `save` or `fit`")
-    if found["version"] > VERSION:
-        raise ValueError(f"{path}: checkpoint format {found['version']}, this sciml knows up to {VERSION}; install a newer one")
-    return Checkpoint(
-        path=path,
-        description=found["model"],
-        weights=found["weights"],
-        domain=None if found["domain"] is None else Domain.from_dict(found["domain"]),
-        inputs=tuple(Field(**field) for field in found["inputs"]),
-        targets=tuple(Field(**field) for field in found["targets"]),
-        metrics=found["metrics"],
-        code_version=found["code_version"],
-        training=found["training"],
-    )
+    version = found.get("version")
+    if not isinstance(version, int):
+        raise ValueError(f"{path}: got the checkpoint format {version!r}, need a whole number; take another copy")
+    if version > VERSION:
+        raise ValueError(f"{path}: checkpoint format {version}, this sciml knows up to {VERSION}; install a newer one")
+    try:
+        return Checkpoint(
+            path=path,
+            description=_of(dict, found, "model"),
+            weights=_tensors(_of(dict, found, "weights")),
+            domain=None if found["domain"] is None else Domain.from_dict(found["domain"]),
+            inputs=tuple(Field(**field) for field in _of(list, found, "inputs")),
+            targets=tuple(Field(**field) for field in _of(list, found, "targets")),
+            metrics=_of(dict, found, "metrics"),
+            code_version=_of(str, found, "code_version"),
+            training=None if found["training"] is None else _of(dict, found, "training"),
+        )
+    except KeyError as fact:
+        raise ValueError(f"{path}: a sciml checkpoint without {fact}; take another copy") from None
+    except (TypeError, AttributeError, ValueError) as fact:
+        raise ValueError(f"{path}: a sciml checkpoint with odd content ({_line(fact)}); take another copy") from None
+
+
+def _of(kind: type[Part], found: Mapping[str, Any], name: str) -> Part:
+    value = found[name]
+    if not isinstance(value, kind):
+        raise TypeError(f"{name}: got {type(value).__name__}, need {kind.__name__}")
+    return value
+
+
+def _tensors(weights: dict[str, Any]) -> dict[str, Tensor]:
+    for name, value in weights.items():
+        if not isinstance(value, Tensor):
+            raise TypeError(f"weights: got {type(value).__name__} as {name!r}, need tensors")
+    return weights
 
 
 def content(

@@ -64,17 +64,20 @@ def build(description: Plain, trust: tuple[str, ...] = ()) -> Any:
     if not isinstance(description, dict):
         return description
     parts = cast("dict[str, Any]", description)
-    match parts.get("kind"):
-        case "dict":
-            return {key: build(item, trust) for key, item in parts["items"].items()}
-        case "domain":
-            return Domain.from_dict({key: value for key, value in parts.items() if key != "kind"})
-        case "module":
-            return _call(parts["class"], parts["arguments"], trust, "module")
-        case "dataclass":
-            return _call(parts["class"], parts["fields"], trust, "dataclass")
-        case other:
-            raise ValueError(f"description: got an object of kind {other!r}, need dict, domain, module or dataclass")
+    match parts:
+        case {"kind": "dict", "items": dict(items)}:
+            return {key: build(item, trust) for key, item in items.items()}
+        case {"kind": "domain", **rest}:
+            return Domain.from_dict(rest)
+        case {"kind": "module", "class": str(path), "arguments": dict(arguments)}:
+            return _call(path, arguments, trust, "module")
+        case {"kind": "dataclass", "class": str(path), "fields": dict(arguments)}:
+            return _call(path, arguments, trust, "dataclass")
+        case _:
+            raise ValueError(
+                f"description: got an object of kind {parts.get('kind')!r} with {', '.join(parts)}; "
+                "need dict, domain, module or dataclass, whole"
+            )
 
 
 def readable(description: Plain) -> Any:

@@ -6,7 +6,7 @@ import csv
 import io
 import json
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
@@ -23,6 +23,7 @@ from torch import Tensor, nn
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
 from sciml.training.checkpoint import write_bytes
+from sciml.training.models import check_dtype, in_evaluation
 from sciml.training.objectives import joined
 from sciml.training.streams import Samples
 
@@ -159,6 +160,8 @@ def evaluate(
     model: nn.Module,
     stream: Samples,
     *,
+    inputs: Sequence[str] | None = None,
+    targets: Sequence[str] | None = None,
     baselines: Mapping[str, nn.Module] | None = None,
     metrics: Mapping[str, Metric] = METRICS,
     name: str = "model",
@@ -171,18 +174,22 @@ def evaluate(
 
     Args:
         stream: of test samples, which nothing was chosen on.
+        inputs, targets: variables in the order of the models' channels, as a checkpoint names them; the stream's own if not
+            given. A set may hold them in another order, and others beside them.
         baselines: by name, in the order of the rows.
         metrics: by name, in the order of the columns; of the first, the printed table shows the worst sample, too.
         name: of the first row.
         out: folder for table.csv, table.md and table.json.
     Raises:
-        ValueError: the model cannot take the samples, or the truth of a sample is zero everywhere, so that a relative error
-            does not exist.
+        ValueError: the model cannot take the samples or answers one with values that are not finite, a variable is not in
+            the set or has the other role there, or the truth of a sample is zero everywhere, so that a relative error does
+            not exist.
     """
-    rows = [_row(name, model, stream, metrics)]
+    pairs = _names(stream, inputs, targets)
+    rows = [_row(name, model, stream, metrics, *pairs)]
     for label, baseline in (baselines or {}).items():
         try:
-            rows.append(_row(label, baseline, stream, metrics))
+            rows.append(_row(label, baseline, stream, metrics, *pairs))
         except ValueError as fact:
             rows.append(Row(label, _parameters(baseline), None, {}, str(fact)))
     table = Table(tuple(rows), tuple(metrics), len(next(iter(rows[0].errors.values()))))
@@ -191,28 +198,59 @@ def evaluate(
     return table
 
 
-@torch.no_grad()
-def _row(name: str, model: nn.Module, stream: Samples, metrics: Mapping[str, Metric]) -> Row:
+def _names(
+    stream: Samples, inputs: Sequence[str] | None, targets: Sequence[str] | None
+) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    """Inputs and targets, after a look at their roles in the set."""
+    chosen = tuple(stream.inputs if inputs is None else inputs), tuple(stream.targets if targets is None else targets)
+    for role, names, other in (("an input", chosen[0], stream.targets), ("a target", chosen[1], stream.inputs)):
+        for name in names:
+            if name in other:
+                has = "a target" if role == "an input" else "an input"
+                raise ValueError(f"variable {name}: is {role} of the model and {has} of the set; give a set of the same roles")
+    return chosen
+
+
+def _row(
+    name: str,
+    model: nn.Module,
+    stream: Samples,
+    metrics: Mapping[str, Metric],
+    inputs: tuple[str, ...],
+    targets: tuple[str, ...],
+) -> Row:
     domain = stream.set.domain
     if domain is None:
         raise ValueError("stream: its set has no grid, which norms are taken over; open it with its `domain`")
     errors: dict[str, list[Tensor]] = {metric: [] for metric in metrics}
     seconds: list[float] = []
-    was_training = model.training
-    model.to(stream.device).eval()
-    for batch in stream:
-        given, truth = joined(batch, stream.inputs), joined(batch, stream.targets)
-        if not seconds:
-            model(given)  # plans, kernels and caches are made by the first call, whose time says nothing
-        before = _now(stream.device)
-        prediction = model(given)
-        seconds.append((_now(stream.device) - before) / len(given))
-        for metric, function in metrics.items():
-            values = function(prediction.double(), truth.double(), domain).cpu()
-            _check_truth(metric, values, truth, stream.targets, sum(map(len, errors[metric])))
-            errors[metric].append(values)
-    model.train(was_training)
+    model.to(stream.device)
+    done = 0
+    with in_evaluation(model):
+        for batch in stream:
+            given, truth = joined(batch, inputs), joined(batch, targets)
+            if not seconds:
+                check_dtype(model, given)
+                model(given)  # plans, kernels and caches are made by the first call, whose time says nothing
+            before = _now(stream.device)
+            prediction = model(given)
+            seconds.append((_now(stream.device) - before) / len(given))
+            _check_finite(name, prediction, done)
+            for metric, function in metrics.items():
+                values = function(prediction.double(), truth.double(), domain).cpu()
+                _check_truth(metric, values, truth, targets, done)
+                errors[metric].append(values)
+            done += len(given)
     return Row(name, _parameters(model), median(seconds), {metric: torch.cat(parts) for metric, parts in errors.items()})
+
+
+def _check_finite(name: str, prediction: Tensor, done: int) -> None:
+    bad = (~prediction.isfinite()).flatten(1).any(1)
+    if bool(bad.any()):
+        raise ValueError(
+            f"sample {done + int(bad.nonzero()[0])} of the stream: the answer of {name} is not finite, "
+            "so there is no mean error; train it again, or look for inputs beyond those that it was trained on"
+        )
 
 
 def _check_truth(metric: str, values: Tensor, truth: Tensor, targets: tuple[str, ...], done: int) -> None:

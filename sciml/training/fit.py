@@ -6,7 +6,7 @@ import contextlib
 import signal
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -20,7 +20,8 @@ from torch.nn.utils import clip_grad_norm_
 
 from sciml.data.stream import Batch
 from sciml.training.logs import Log, Record
-from sciml.training.objectives import Objective
+from sciml.training.models import check_dtype
+from sciml.training.objectives import Objective, joined
 from sciml.training.optimisers import Adam, Optimiser
 from sciml.training.ranks import Ranks
 from sciml.training.run_folder import RunFolder, settings_of
@@ -42,6 +43,8 @@ TERMINATED = 128 + signal.SIGTERM
 """Exit status of a run that was asked to stop."""
 
 _ADAM = Adam()
+
+_NO_VALIDATION = "validation: got no samples; give a stream or list that brings some every time it is gone through, or None"
 
 
 @dataclass(frozen=True)
@@ -80,9 +83,10 @@ def fit(
     """Train `model` in place so that `objective` falls on the samples of `stream`.
 
     With `out`, every `every` steps: a line in `log.csv` and `log.jsonl`, the full state in `last.pt`, and `best.pt` when the
-    validation error is the least so far. Both are checkpoints for `sciml.load`. The same call with the same `out` goes on from
-    `last.pt`: on CPUs, with equal numbers of threads, to the same weights bit for bit as without the break, wherever the
-    break was. SIGTERM makes it write `last.pt` and exit with status 143. A finished run returns at once.
+    validation error is the least so far. Both are checkpoints for `sciml.load`. The same call with the same `out`, and a model
+    of the same initial weights (seed them), goes on from `last.pt`: on CPUs, with equal numbers of threads, to the same
+    weights bit for bit as without the break, wherever the break was. SIGTERM makes it write `last.pt` and exit with status
+    143. A finished run returns at once.
 
     When a loss or a weight is no longer finite, or the mean loss has risen to a million times its least value and above that
     at the start, the run goes back to the last good state and on from there with the next data and half the learning rate,
@@ -104,14 +108,18 @@ def fit(
             is the same, and so is the batch size.
         precision: of the forward pass; "bf16" runs the model under `torch.autocast`, the objective and the weights stay.
     Raises:
-        ValueError: an argument out of range, a model that is on another device than the stream or that no checkpoint can
-            hold, an `out` that holds a run with other settings (the message names one), or processes that are not joined.
+        ValueError: an argument out of range, a model that is on another device than the stream, in another precision, or that
+            no checkpoint can hold, a validation without samples, an `out` that holds a run with other settings or from other
+            initial weights (the message names one), or processes that are not joined. Under several processes also weights
+            that take no part in the forward pass; of those one process only tells in the log.
         OSError: a file of the run cannot be written; the run goes on from `last.pt` when started again.
         FloatingPointError: not finite, or blown up, for the fourth time.
     """
     every = max(1, steps // 50) if every is None else every
     ranks = Ranks.now()
     weights = _checked(model, stream, ranks, steps=steps, every=every, ema=ema, accumulate=accumulate, precision=precision)
+    if isinstance(validation, Sized) and len(validation) == 0:
+        raise ValueError(_NO_VALIDATION)
     folder = RunFolder(None if out is None else Path(out), model, stream, ranks)
     if folder.path is not None:
         parts = {"objective": objective, "validation": validation, "criterion": criterion, "optimiser": optimiser}
@@ -129,14 +137,20 @@ def fit(
     best = folder.best_weights() if progress.best is not None else None
 
     losses: list[Tensor] = []
-    batches = stream.endless()
+    batches = _batches(model, stream)
+    idle: list[str] | None = None
     started = time.perf_counter() - progress.seconds
     was_training = model.training
     model.train()
     with Log(folder.path, steps, folder.log_position, silent=not ranks.first) as log, _sigterm(folder.path is not None) as stop:
         good = state.capture()
         while progress.step < steps:
-            losses.append(_step(state, trained, objective, next(batches), optimiser, steps, accumulate))
+            losses.append(_backward(trained, objective, *next(batches), accumulate))
+            if idle is None:
+                idle = _idle(model, ranks)
+                if idle and progress.step == 0:
+                    log.event(0, _told(idle))
+            _step(state, optimiser, steps)
 
             # What follows happens now and then, at steps that do not depend on where the run was started. A stop comes in
             # between (of several processes, when all of them look), and changes no number.
@@ -168,21 +182,39 @@ def fit(
     return Run(model, tuple(log.history), progress.best, progress.best_step, folder.path)
 
 
-def _step(
-    state: State,
-    model: nn.Module,
-    objective: Objective,
-    drawn: tuple[Batch, float],
-    optimiser: Optimiser,
-    steps: int,
-    pieces: int,
-) -> Tensor:
-    """One step down the gradient of the objective; its value, left on the device."""
+def _batches(model: nn.Module, stream: TrainingStream) -> Iterator[tuple[Batch, float]]:
+    """Those of the stream, after a look at the precision of the first."""
+    batches = stream.endless()
+    first = next(batches)
+    for name in stream.inputs:
+        check_dtype(model, joined(first[0], [name]))
+    yield first
+    yield from batches
+
+
+def _idle(model: nn.Module, ranks: Ranks) -> list[str]:
+    """Names of the weights that want a gradient and got none by the backward pass just done.
+
+    Raises:
+        ValueError: there are some, and several processes, which would wait for those gradients.
+    """
+    names = [name for name, w in model.named_parameters() if w.requires_grad and w.grad is None]
+    if names and ranks.size > 1:
+        raise ValueError(f"model: {_told(names)}")
+    return names
+
+
+def _told(names: list[str]) -> str:
+    which = f"1 weight, {names[0]}, takes" if len(names) == 1 else f"{len(names)} weights, first {names[0]}, take"
+    return f"{which} no part in the forward pass; set requires_grad=False"
+
+
+def _step(state: State, optimiser: Optimiser, steps: int) -> None:
+    """One step down the gradient that the weights hold."""
     progress, rule = state.progress, state.optimiser
     rate = optimiser.learning_rate * optimiser.schedule(progress.step, steps) * 0.5**progress.returns
     for group in rule.param_groups:
         group["lr"] = rate
-    loss = _backward(model, objective, *drawn, pieces)
     if optimiser.clip is not None:
         clip_grad_norm_(state.weights, optimiser.clip)
     rule.step()
@@ -190,7 +222,6 @@ def _step(
     if state.average is not None:
         state.average.update(progress.step)
     progress.step += 1
-    return loss
 
 
 def _backward(model: nn.Module, objective: Objective, batch: Batch, share: float, pieces: int) -> Tensor:
@@ -249,6 +280,8 @@ def _validate(model: nn.Module, criterion: Objective, stream: Iterable[Batch], s
             total += criterion(model, batch) * rows
             samples += rows
     model.train()
+    if samples == 0:
+        raise ValueError(_NO_VALIDATION)
     # Every process saw every sample; the mean makes them agree to the last bit on which weights are best.
     return float(state.ranks.mean(total)) / samples
 

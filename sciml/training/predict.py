@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from sciml.data.stream import Batch
 from sciml.numerics.domain import Domain
 from sciml.training.checkpoint import Checkpoint, Field, fields_of, read_checkpoint
+from sciml.training.models import check_dtype, in_evaluation
 from sciml.training.objectives import joined
 from sciml.training.streams import Samples
 
@@ -54,15 +55,17 @@ def predict(
     batches = _batches(given, model, batch_size) if isinstance(given, Mapping) else given
     if not isinstance(given, Mapping):
         model.to(given.device)
-    was_training = model.training
-    model.eval()
-    with torch.no_grad():
-        made = torch.cat([model(joined(batch, inputs)).cpu() for batch in batches])
-    model.train(was_training)
+    with in_evaluation(model):
+        made = torch.cat([_answer(model, joined(batch, inputs)) for batch in batches])
     channels = [field.channels for field in targets]
     if made.shape[1] != sum(channels):
         raise ValueError(f"model: gave {made.shape[1]} channels, the targets have {sum(channels)}")
     return {field.name: part for field, part in zip(targets, made.split(channels, dim=1), strict=True)}
+
+
+def _answer(model: nn.Module, given: Tensor) -> Tensor:
+    check_dtype(model, given)
+    return model(given).cpu()
 
 
 def check_variables(checkpoint: Checkpoint, given: Sequence[Field], wanted: Sequence[Field]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import json
+import zlib
 from collections.abc import Mapping
+from dataclasses import is_dataclass
 from pathlib import Path
+from types import CellType, CodeType, FunctionType
 from typing import Any
 
 import torch
@@ -13,11 +16,13 @@ from torch import Tensor, nn
 import sciml
 from sciml.data.atomic import remove_parts
 from sciml.imports import import_path
-from sciml.training.checkpoint import content, fields_of, read_checkpoint, write, write_bytes
+from sciml.training.checkpoint import content, fields_of, read_checkpoint, weights_of, write, write_bytes
 from sciml.training.description import Plain, describe, readable
 from sciml.training.ranks import Ranks
 from sciml.training.state import Captured
 from sciml.training.streams import TrainingStream
+
+_EMPTY = CellType()
 
 
 class RunFolder:
@@ -42,7 +47,9 @@ class RunFolder:
         """
         if self.path is None:
             return
-        self._settings = json.loads(json.dumps(settings))
+        # Those of the first process, which hands its weights to all the others.
+        weights = self._ranks.gather(_initial(self._model))[0]
+        self._settings = json.loads(json.dumps(settings | {"weights": weights}))
         last = self.path / "last.pt"
         if last.exists():
             training = read_checkpoint(last).training
@@ -90,9 +97,21 @@ class RunFolder:
 
         Raises:
             OSError: it cannot be read.
-            ValueError: it is damaged.
+            ValueError: it is damaged, or of another model.
         """
-        return None if self.path is None else read_checkpoint(self.path / "best.pt").weights
+        if self.path is None:
+            return None
+        best = self.path / "best.pt"
+        remedy = "put back the one of this run, or start anew in another folder"
+        try:
+            weights = read_checkpoint(best).weights
+        except FileNotFoundError as fact:
+            raise FileNotFoundError(fact.errno, f"the run in last.pt goes on from it; {remedy}", str(best)) from None
+        shapes, needed = ({name: tuple(w.shape) for name, w in each.items()} for each in (weights, weights_of(self._model)))
+        difference = _first_difference(shapes, needed)
+        if difference is not None:
+            raise ValueError(f"{best}: is of another model: {difference}; {remedy}")
+        return weights
 
     def _write(
         self, name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float], training: Mapping[str, Plain] | None
@@ -117,18 +136,59 @@ def settings_of(model: nn.Module, stream: TrainingStream, parts: Mapping[str, ob
     Raises:
         ValueError: the model cannot be kept in a checkpoint.
     """
-    data = {"batch_size": stream.batch_size, "stream": _identity(stream)}
+    dtype = getattr(stream, "dtype", None)  # a stream of one's own need not tell
+    data = {"batch_size": stream.batch_size, "stream": _identity(stream) | {"dtype": readable(dtype)}}
     return {"model": readable(describe(model)), **data, **{name: _loosely(part) for name, part in parts.items()}}
 
 
 def _loosely(part: object) -> Any:
-    """A description where there is one, else where the thing was defined: a lambda is an objective, too."""
+    """A description where there is one, else where the thing was defined and what it does: a lambda is an objective, too."""
+    if isinstance(part, FunctionType):
+        return f"{import_path(part)}, crc32 of its code {zlib.crc32(repr(_function(part)).encode()):08x}"
     if hasattr(part, "state_dict") and not isinstance(part, nn.Module):
         return _identity(part)
     try:
         return readable(describe(part))
     except ValueError:
         return import_path(part if hasattr(part, "__qualname__") else type(part))  # pyright: ignore[reportArgumentType]
+
+
+def _function(function: FunctionType) -> list[Any]:
+    """Code, defaults and what it closes over, as far as that is constant."""
+    held = [cell.cell_contents for cell in function.__closure__ or () if cell != _EMPTY]
+    given = [*(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
+    return [_code(function.__code__), [_constant(value) for value in given + held]]
+
+
+def _code(code: CodeType) -> list[Any]:
+    """What it does, without file and line numbers."""
+    constants: list[Any] = []
+    for value in code.co_consts:
+        if isinstance(value, CodeType):
+            constants.append(_code(value))
+        else:  # a set has another order in every process
+            constants.append(sorted(map(repr, value)) if isinstance(value, frozenset) else repr(value))
+    return [code.co_code, code.co_names, code.co_varnames, constants]
+
+
+def _constant(value: object) -> Any:
+    """The value where it cannot change as the run goes; of all else, such as a list of losses, the type."""
+    frozen = is_dataclass(value) and not isinstance(value, type)
+    if isinstance(value, FunctionType):  # without what it holds, which may be itself
+        return _code(value.__code__)
+    if value is None or frozen or isinstance(value, bool | int | float | str | tuple | torch.dtype):
+        return _loosely(value)
+    return import_path(type(value))
+
+
+def _initial(model: nn.Module) -> dict[str, Any]:
+    """Which weights a run begins with."""
+    checksum = 0
+    weights = weights_of(model)
+    for name in sorted(weights):
+        checksum = zlib.crc32(f"{name} {readable(weights[name])}".encode(), checksum)
+    dtypes = sorted({str(weight.dtype) for weight in weights.values()})
+    return {"dtypes": ", ".join(dtypes), "crc32 of the initial ones": f"{checksum:08x}"}
 
 
 def _identity(stream: Any) -> dict[str, Any]:

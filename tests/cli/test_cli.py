@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 import sys
 import time
@@ -12,7 +13,7 @@ from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.set import open_set
 from sciml.data.stream import stream
 from sciml.operators.mgno import MgNO
-from sciml.training.checkpoint import fields_of, save
+from sciml.training.checkpoint import fields_of, load, save
 from sciml.training.evaluate import evaluate
 
 
@@ -147,14 +148,12 @@ def test_check_names_the_file_with_a_flipped_byte(sciml, small_set, tmp_path):
     status, out, _ = sciml("check", tmp_path)
     assert status == 1
     assert "shard-00000.h5" in out
-    assert ": 1 fault; 1 file, 3 samples" in out
+    assert ": 1 fault; 1 file, 0 samples" in out
 
 
 def test_evaluate_prints_the_errors_of_the_model(sciml, small_set, checkpoint):
     status, out, _ = sciml("evaluate", checkpoint, small_set / "test")
     assert status == 0
-    from sciml.training.checkpoint import load
-
     table = evaluate(load(checkpoint), stream(small_set / "test", batch_size=32))
     assert f"{table.rows[0].statistic('relative_l2', 'mean'):.4g}" in out
 
@@ -165,10 +164,115 @@ def test_predictions_are_a_set_in_physical_units(sciml, small_set, checkpoint, t
     predicted, truth = open_set(out_file), open_set(small_set / "test")
     assert predicted.domain == truth.domain
     assert torch.equal(predicted.read("a", slice(None)), truth.read("a", slice(None)))
-    from sciml.training.checkpoint import load
-
     with torch.no_grad():
         assert torch.allclose(predicted.read("u", slice(None)), load(checkpoint)(truth.read("a", slice(None))), atol=1e-6)
+
+
+@pytest.fixture
+def small_pt(small_set, checkpoint, tmp_path):
+    """A neuraloperator file, a checkpoint of a model for it, and the fields of both."""
+    truth = open_set(small_set / "test")
+    x, y = truth.read("a", slice(None)) > 6, truth.read("u", slice(None))
+    torch.save({"x": x[:, 0], "y": y[:, 0]}, tmp_path / "some.pt")
+    source = stream(tmp_path / "some.pt", batch_size=3)
+    fields = [fields_of(source.set, names) for names in (source.inputs, source.targets)]
+    save(tmp_path / "model.pt", load(checkpoint), domain=source.domain, inputs=fields[0], targets=fields[1])
+    return tmp_path / "some.pt", tmp_path / "model.pt", x
+
+
+def test_predictions_for_variables_with_the_names_of_axes(sciml, small_pt, tmp_path):
+    path, model, x = small_pt
+    status, _, err = sciml("predict", model, path, "-o", tmp_path / "p.h5")
+    assert (status, err) == (0, "")
+    found = open_set(tmp_path / "p.h5")
+    assert (found.inputs, found.targets, found.domain) == (("x",), ("y",), open_set(path).domain)
+    assert torch.equal(found.read("x", slice(None)), x)
+    with torch.no_grad():
+        assert torch.allclose(found.read("y", slice(None)), load(model)(x.float()), atol=1e-6)
+    assert sciml("check", tmp_path / "p.h5")[0] == 0
+    with xarray.open_dataset(tmp_path / "p.h5", engine="h5netcdf") as data:
+        assert data.x_coordinate.values[0] == 1 / 32
+
+
+def test_predict_replaces_a_file_only_when_told_and_never_what_it_reads(sciml, small_set, checkpoint, tmp_path, monkeypatch):
+    shutil.copytree(small_set / "test", tmp_path / "test")
+    source, out = tmp_path / "test" / "some.h5", tmp_path / "p.h5"
+    for kind in (".h5", ".json"):
+        (tmp_path / "test" / f"shard-00000{kind}").rename(source.with_suffix(kind))
+    for there in (out, out.with_suffix(".json")):
+        there.write_text("notes")
+        status, _, err = sciml("predict", checkpoint, source, "-o", out)
+        assert status == 1
+        assert f"{there}: is there already; take another name, or replace it with --force" in err
+        assert there.read_text() == "notes"
+        if there == out:
+            there.unlink()
+    assert sciml("predict", checkpoint, source, "-o", out, "--force")[0] == 0
+    assert len(open_set(out)) == 3
+    before = source.read_bytes()
+    monkeypatch.setattr("sciml.cli.models.predict", None)  # refused before any work
+    (tmp_path / "link.h5").symlink_to(source)
+    shutil.copy(checkpoint, tmp_path / "model.h5")
+    for model, target, words in (
+        (checkpoint, source, "is read for this prediction"),
+        (checkpoint, tmp_path / "link.h5", "is read for this prediction"),
+        (tmp_path / "model.h5", tmp_path / "model.h5", "is read for this prediction"),
+        (checkpoint, tmp_path / "shard-00007.h5", "names that begin with shard- are those of sets"),
+    ):
+        status, _, err = sciml("predict", model, source, "-o", target, "--force")
+        assert status == 1
+        assert words in err
+    assert source.read_bytes() == before
+
+
+def test_a_truncated_file_or_a_checkpoint_is_no_set_in_one_line(sciml, small_pt):
+    path, model, _ = small_pt
+    path.write_bytes(path.read_bytes()[:900])
+    for file, words in ((path, "it is truncated or damaged, copy it again"), (model, "is a checkpoint of a model, not a set")):
+        status, _, err = sciml("info", file)
+        assert status == 1
+        assert err.startswith(f"sciml: {file}: ")
+        assert words in err
+        assert err.count("\n") == 1
+
+
+def test_paths_are_printed_as_they_are(sciml, small_set, checkpoint, tmp_path):
+    odd = tmp_path / "[red] a[/bold] :bug:"
+    shutil.copytree(small_set / "test", odd)
+    model = odd / "[blue]model.pt"
+    shutil.copy(checkpoint, model)
+    for arguments, shown in (
+        (("info", odd), odd),
+        (("check", odd), odd),
+        (("predict", model, odd, "-o", odd / "p.h5"), odd / "p.h5"),
+        (("evaluate", model, odd), "[blue]model"),
+        (("generate", "darcy-quick", "--out", odd / "set", "--dry-run"), odd / "set"),
+    ):
+        status, out, err = sciml(*arguments)
+        assert (status, err) == (0, "")
+        assert str(shown) in out
+
+
+@pytest.mark.parametrize("error", [ZeroDivisionError("no points"), ImportError("no such part"), MemoryError()])
+def test_what_the_machine_or_the_card_did_wrong_is_one_line(sciml, monkeypatch, error):
+    def raising():
+        raise error
+
+    monkeypatch.setattr("sciml.cli.sets.print_cards", raising)
+    status, _, err = sciml("list")
+    assert (status, err) == (1, f"sciml: {str(error) or 'MemoryError'}\n")
+
+
+def test_a_device_without_room_is_one_line_and_a_mistake_of_ours_is_not(sciml, monkeypatch):
+    def raising(error):
+        raise error
+
+    monkeypatch.setattr("sciml.cli.sets.print_cards", lambda: raising(torch.OutOfMemoryError("tried to allocate\n9 GiB")))
+    assert sciml("list")[2] == "sciml: tried to allocate 9 GiB\n"
+    monkeypatch.setattr("sciml.cli.sets.print_cards", lambda: raising(RuntimeError("shapes differ")))
+    monkeypatch.setattr(sys, "argv", ["sciml", "list"])
+    with pytest.raises(RuntimeError, match="shapes differ"):
+        main()
 
 
 @pytest.mark.parametrize("workers", [1, 2])
@@ -202,7 +306,11 @@ def test_a_problem_beside_its_card_is_generated_and_when_trusted_checked(sciml, 
     [
         (("generate", "darcy-slow"), "no such card"),
         (("generate", "darcy-quick", "--job", "2/2"), "0 <= I < N"),
+        (("generate", "darcy-quick", "--job", "\N{SUPERSCRIPT TWO}/4"), "0 <= I < N"),
         (("info", "nowhere"), "nothing is there"),
+        (("info", "."), "`sciml generate CARD --out FOLDER`"),
+        (("evaluate", "any.pt", "any", "--device", "foo"), "--device: got 'foo', this machine has cpu"),
+        (("predict", "any.pt", "any", "-o", "p.h5", "--device", "cuda:99"), "--device: got 'cuda:99', this machine has cpu"),
     ],
 )
 def test_mistakes_are_one_line(sciml, arguments, words, tmp_path, monkeypatch):

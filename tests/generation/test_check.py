@@ -136,13 +136,13 @@ def test_missing_foreign_truncated_and_unfinished_files_are_named(out):
     (out / "train" / "shard-00001.h5").write_bytes((out / "train" / "shard-00001.h5").read_bytes()[:5000])
     (out / "train" / "shard-00002.json").unlink()
     shutil.copy(out / "test" / "shard-00000.h5", out / "train" / "shard-00003.h5")
+    reseal(out / "train" / "shard-00003.h5")
     (out / "test" / ".shard-00001.h5.abc.part").write_bytes(b"")
     found = "\n".join(faults(out))
     for line in (
         "OUT/train/shard-00000.h5: is missing; run `sciml generate",
         "OUT/test/shard-00009.h5: is no file of this card",
         "OUT/train/shard-00001.h5: has 5000 bytes, its manifest says",
-        "OUT/train/shard-00001.h5: cannot be read as HDF5",
         "OUT/train/shard-00002.h5: has no manifest shard-00002.json, it was not finished",
         "OUT/train/shard-00003.h5: attribute split is 'test', need 'train'",
     ):
@@ -191,6 +191,58 @@ def test_darcy_in_either_precision_passes_and_one_wrong_pixel_does_not(tmp_path,
     with tampered(tmp_path / "out" / "train" / "shard-00000.h5") as file:
         file["u"][3, 0, 20, 20] *= 1 + error
     assert any("sample 3: relative residual" in line for line in faults(tmp_path / "out"))
+
+
+def test_a_file_whose_bytes_are_wrong_is_not_opened(tmp_path, monkeypatch):
+    card = replace(toy(tmp_path), storage=Storage("float32", 2, 6, 3))
+    generate(card, tmp_path / "out")
+    bad = tmp_path / "out" / "test" / "shard-00000.h5"
+    bad.write_bytes(bad.read_bytes()[:-1] + b"?")
+    opened, file_of = [], h5py.File
+    monkeypatch.setattr(h5py, "File", lambda path, *mode: opened.append(path) or file_of(path, *mode))
+    found = check(tmp_path / "out", trust=TRUST, fraction=1)
+    assert [str(fault).split(". ")[0] for fault in found.faults] == [
+        f"{bad}: its bytes were changed (CRC-32 differs from the manifest)"
+    ]
+    assert found.remade == 23
+    assert bad not in opened
+    assert check(bad, trust=TRUST, fraction=1).remade == 0
+
+
+@pytest.mark.parametrize("error", [KeyError("u"), RuntimeError("Unable to get link info")])
+def test_what_hdf5_raises_at_a_strange_schema_is_a_fault(out, monkeypatch, error):
+    def raising(*_):
+        raise error
+
+    monkeypatch.setattr("sciml.generation.check.schema_faults", raising)
+    assert len(faults(out)) == 6
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+def test_recorded_residuals_are_held_against_the_tolerance(tmp_path, stride):
+    card = replace(toy(tmp_path), storage=Storage("float64", stride, 6, 3))
+    generate(card, tmp_path / "out")
+    path = tmp_path / "out" / "test" / "shard-00000.h5"
+    residuals = read_manifest(manifest_path(path))["residuals"]
+    reseal(path, residuals=[*residuals[:4], 0.5, residuals[5]])
+    assert any("sample 26: its manifest has residual 0.5, the problem promises" in line for line in faults(tmp_path / "out"))
+    for listed in (residuals[:5], [*residuals[:5], None], None):
+        reseal(path, residuals=listed)
+        assert any("residuals for 6 samples" in line for line in faults(tmp_path / "out"))
+
+
+def test_other_files_have_other_samples_made_again(tmp_path, monkeypatch):
+    card = replace(toy(tmp_path), storage=Storage("float64", 2, 6, 3))
+    generate(card, tmp_path / "out")
+    chosen = []
+    monkeypatch.setattr("sciml.generation.check.remade_differs", lambda _card, _problem, sample, _stored: chosen.append(sample))
+    for _ in range(2):
+        check(tmp_path / "out", trust=TRUST, fraction=0.3)
+    with tampered(tmp_path / "out" / "test" / "shard-00000.h5") as file:
+        file["u"][2, 0, 3] *= 1.00001
+    check(tmp_path / "out", trust=TRUST, fraction=0.3)
+    first, again, other = (sorted(chosen[i : i + 9]) for i in (0, 9, 18))
+    assert first == again != other
 
 
 def test_problems_that_are_not_trusted_are_not_imported(out):

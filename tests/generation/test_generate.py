@@ -74,6 +74,13 @@ def test_the_report_tells_what_was_done_and_a_second_call_does_nothing(whole, tm
     assert report.bytes == sum(len(content) for name, content in before.items() if name.endswith("h5"))
 
 
+def test_jobs_share_the_shards_of_a_split(tmp_path):
+    planned = [generate(toy(tmp_path), tmp_path / "out", split="test", job=(i, 2), dry_run=True).planned for i in range(2)]
+    assert [[f"{s.split} {s.number}" for s in part] for part in planned] == [["test 0"], ["test 1"]]
+    planned = [generate(toy(tmp_path), tmp_path / "out", split="train", job=(i, 4), dry_run=True).planned for i in range(4)]
+    assert [len(part) for part in planned] == [1, 1, 1, 1]
+
+
 def test_workers_jobs_splits_and_repairs_give_the_same_bytes(whole, tmp_path):
     card, out = toy(tmp_path), tmp_path / "out"
     generate(card, out, split="test")

@@ -146,6 +146,8 @@ def test_a_domain_survives_plain_lists():
         ({"sides": "neumann", "layout": "interior"}, "need a point on that side or cells"),
         ({"lengths": (0.0,)}, "lengths: got 0.0"),
         ({"points": (1,)}, "points: got 1"),
+        ({"points": (8.5,)}, "points: got 8.5, need a whole number"),
+        ({"origin": (float("nan"),)}, "origin: got nan"),
         ({"points": (8, 8)}, "points: got 2 entries for 1 lengths"),
     ],
 )
@@ -153,6 +155,11 @@ def test_impossible_domains_are_refused(change, message):
     given_values = {"lengths": (1.0,), "points": (8,), "sides": "dirichlet"} | change
     with pytest.raises(ValueError, match=message):
         Domain.from_dict(given_values)
+
+
+def test_fields_of_whole_numbers_are_refused_instead_of_rounding_the_weights():
+    with pytest.raises(ValueError, match=r"field: got torch\.int64, need floating-point numbers"):
+        Domain.box((1.0,), (9,), "dirichlet").check(torch.ones(9, dtype=torch.int64), "field")
 
 
 def test_fields_of_another_grid_are_refused():

@@ -239,3 +239,30 @@ def test_descriptions_are_inverted_and_tensors_told_apart_by_their_values():
     one, other = torch.zeros(3), torch.zeros(3)
     other[1] = -0.0
     assert readable(describe((one, torch.empty(0)))) != readable(describe((other, torch.empty(0))))
+
+
+@pytest.mark.parametrize("name", ["model", "weights", "domain", "inputs", "targets", "metrics", "code_version", "training"])
+def test_a_checkpoint_that_lacks_a_part_is_refused_by_its_name(saved, name):
+    content = torch.load(saved, weights_only=True)
+    torch.save({key: value for key, value in content.items() if key != name}, saved)
+    refuses(saved, f"a sciml checkpoint without '{name}'; take another copy")
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"version": None}, "got the checkpoint format None, need a whole number"),
+        ({"weights": [1.0]}, "weights: got list, need dict"),
+        ({"weights": {"w": 1.0}}, "weights: got float as 'w', need tensors"),
+        ({"inputs": [{"name": "a", "colour": "red"}]}, "odd content .*colour"),
+        ({"inputs": ["a"]}, "odd content"),
+        ({"targets": None}, "targets: got NoneType, need list"),
+        ({"domain": {}}, "checkpoint with"),
+        ({"domain": 3}, "odd content"),
+        ({"training": 3}, "training: got int, need dict"),
+        ({"model": 3}, "model: got int, need dict"),
+        ({"model": {"kind": "module"}}, "got an object of kind .module. with kind; need"),
+    ],
+)
+def test_a_checkpoint_with_odd_parts_is_refused(saved, change, message):
+    refuses(edited(saved, **change), message)

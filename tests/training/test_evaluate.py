@@ -152,3 +152,58 @@ def test_a_stream_needs_only_what_the_interface_names():
     described.domain = None
     with pytest.raises(ValueError, match="its set has no grid"):
         evaluate(Scaled(DATA, ERRORS), bare)
+
+
+class Difference(nn.Module):
+    """Not the same when its channels are exchanged."""
+
+    def forward(self, given):
+        return given[:, :1] - 0.5 * given[:, 1:2]
+
+
+def test_channels_are_those_of_the_names_whatever_the_set_holds_and_in_which_order():
+    data = samples(7)
+    data["b"] = samples(7, 5)["a"]
+    told = streamed(data, 3)
+    told.inputs = ("a", "b")
+    expected = evaluate(Difference(), told).rows[0].errors["relative_l2"]
+    for stored in (("b", "a"), ("c", "b", "a")):
+        test = streamed(data | {"c": data["u"] + 1}, 3)
+        test.inputs = stored
+        got = evaluate(Difference(), test, inputs=("a", "b"), targets=("u",)).rows[0].errors["relative_l2"]
+        assert torch.equal(got, expected), stored
+
+
+def test_a_target_of_the_set_is_no_input_of_the_model_nor_the_reverse():
+    with pytest.raises(ValueError, match="variable u: is an input of the model and a target of the set"):
+        evaluate(nn.Identity(), streamed(DATA, 3), inputs=("u",))
+    with pytest.raises(ValueError, match="variable a: is a target of the model and an input of the set"):
+        evaluate(nn.Identity(), streamed(DATA, 3), targets=("a",))
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_an_answer_that_is_not_finite_is_told_with_model_and_sample(value):
+    errors = ERRORS.clone()
+    errors[4] = value
+    broken = Scaled(DATA, errors)
+    with pytest.raises(ValueError, match="sample 4 of the stream: the answer of ours is not finite"):
+        evaluate(broken, streamed(DATA, 3), name="ours")
+    assert broken.training
+    table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), baselines={"other": broken})
+    assert table.rows[1].errors == {}
+    assert table.notes()[0].startswith("other: sample 4 of the stream: the answer")
+
+
+def test_every_part_of_a_model_comes_back_in_its_mode():
+    model = nn.Sequential(nn.Conv1d(1, 1, 1), nn.BatchNorm1d(1)).double()
+    model[1].eval()
+    evaluate(model, streamed(DATA, 3))
+    assert [part.training for part in model.modules()] == [True, True, False]
+
+
+def test_a_model_of_another_precision_than_the_stream_is_refused_and_a_baseline_noted():
+    single = nn.Conv1d(1, 1, 1)
+    message = r"model: its weights are torch.float32, the stream brings torch.float64; .*dtype=torch.float32"
+    with pytest.raises(ValueError, match=message):
+        evaluate(single, streamed(DATA, 3))
+    assert len(evaluate(nn.Identity(), streamed(DATA, 3), baselines={"single": single}).notes()) == 1

@@ -9,10 +9,11 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from sciml.training.checkpoint import load, read_checkpoint
+from sciml.training.checkpoint import load, read_checkpoint, save
 from sciml.training.fit import READ_EVERY, fit
 from sciml.training.objectives import RelativeL2
 from sciml.training.optimisers import SGD, Adam, Constant, OneCycle
+from sciml.training.run_folder import settings_of
 from training.small_runs import DOMAIN, DropoutNet, MemoryStream, Pointwise, dropout_run, samples
 
 TRUST = ("training.small_runs",)
@@ -196,8 +197,7 @@ def test_a_run_broken_off_anywhere_goes_on_to_the_same_bits(tmp_path, monkeypatc
 def test_a_finished_run_returns_at_once_with_the_same_weights(tmp_path):
     first = dropout_run(str(tmp_path))
     before = (tmp_path / "last.pt").read_bytes()
-    torch.manual_seed(99)
-    again = dropout_run(str(tmp_path), model=DropoutNet(6))
+    again = dropout_run(str(tmp_path))
     assert all(torch.equal(a, b) for a, b in zip(first.state_dict().values(), again.state_dict().values(), strict=True))
     assert (tmp_path / "last.pt").read_bytes() == before
 
@@ -248,7 +248,6 @@ def test_sigterm_saves_and_leaves_with_its_own_status(tmp_path):
             os.kill(os.getpid(), signal.SIGTERM)
         return gap(model, batch)
 
-    asked.__qualname__ = gap.__qualname__
     before = signal.getsignal(signal.SIGTERM)
     run = {"steps": 40, "optimiser": Adam(0.1), "every": 10, "ema": 0.9, "out": tmp_path}
     with pytest.raises(SystemExit) as leaving:
@@ -256,7 +255,7 @@ def test_sigterm_saves_and_leaves_with_its_own_status(tmp_path):
     assert (leaving.value.code, len(calls)) == (143, 13)
     assert signal.getsignal(signal.SIGTERM) is before
     assert read_checkpoint(tmp_path / "last.pt").training["state"]["progress"]["step"] == 13
-    went_on = fit(Pointwise(), gap, MemoryStream(samples(10), 4), **run)
+    went_on = fit(Pointwise(), asked, MemoryStream(samples(10), 4), **run)
     whole = fit(Pointwise(), gap, MemoryStream(samples(10), 4), **run | {"out": None})
     assert torch.equal(went_on.model.w, whole.model.w)
     strip = lambda run: [{k: v for k, v in line.items() if k != "seconds"} for line in run.history]  # noqa: E731
@@ -450,3 +449,85 @@ def test_models_that_cannot_be_trained_or_kept_are_refused_before_the_first_step
     with pytest.raises(ValueError, match="is on meta, the stream brings to cpu"):
         fit(Pointwise().to("meta"), gap, stream, steps=3)
     assert stream.position == 0
+
+
+def test_weights_without_a_gradient_are_told_once_in_the_log(tmp_path):
+    model = Pointwise()
+    model.unused = torch.nn.Parameter(torch.zeros(3).double())
+    fit(model, gap, MemoryStream(samples(10), 4), steps=3, every=1, out=tmp_path)
+    events = [line for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()) if "event" in line]
+    told = "1 weight, unused, takes no part in the forward pass; set requires_grad=False"
+    assert events == [{"step": 0, "event": told}]
+
+
+@pytest.mark.parametrize("validation", [[], iter([])])
+def test_a_validation_without_samples_is_refused(validation):
+    with pytest.raises(ValueError, match="validation: got no samples"):
+        fit(Pointwise(), gap, MemoryStream(samples(10), 4), steps=3, validation=validation)
+
+
+@pytest.mark.parametrize(("weights", "fields"), [(torch.float64, torch.float32), (torch.float32, torch.float64)])
+def test_a_model_of_another_precision_than_the_stream_is_refused(weights, fields):
+    model, stream = DropoutNet(2).to(weights), MemoryStream(samples(10, dtype=fields), 4)
+    with pytest.raises(ValueError, match=f"model: its weights are {weights}, the stream brings {fields}; open the stream"):
+        fit(model, gap, stream, steps=3)
+
+
+def test_a_run_from_other_weights_or_in_another_precision_is_refused(tmp_path):
+    def start(seed=1, dtype=torch.float64, told=torch.float64):
+        torch.manual_seed(seed)
+        stream = MemoryStream(samples(10, dtype=dtype), 4)
+        stream.dtype = told
+        return fit(DropoutNet(2).to(dtype), gap, stream, steps=3, out=tmp_path)
+
+    start()
+    start()
+    with pytest.raises(ValueError, match=r"made with weights\.crc32 of the initial ones = '\w{8}', asked for is '\w{8}'; ask"):
+        start(seed=2)
+    with pytest.raises(ValueError, match=r"made with stream\.dtype = 'torch.float64', asked for is 'torch.float32'; ask"):
+        start(told=torch.float32)
+    with pytest.raises(
+        ValueError, match=r"made with weights\.dtypes = 'torch.float64, torch.int64', asked for is 'torch.float32"
+    ):
+        start(dtype=torch.float32)
+
+
+def scaled_gap(factor, seen, power=2):
+    return lambda model, batch: seen.append(factor) or factor * (model(batch["a"]) - batch["u"]).abs().pow(power).mean()
+
+
+def test_a_function_of_other_code_or_constants_is_another_objective(tmp_path):
+    """What changes as the run goes, such as the list, is no part of it; nor is the line where the code stands."""
+
+    def start(objective):
+        fit(Pointwise(), objective, MemoryStream(samples(10), 4), steps=3, out=tmp_path)
+
+    seen = []
+    start(scaled_gap(1.0, seen))
+    assert seen
+    start(scaled_gap(1.0, seen))
+    for other in (scaled_gap(2.0, []), scaled_gap(1.0, [], power=4)):
+        with pytest.raises(ValueError, match=r"made with objective = '.*scaled_gap.*crc32.*asked for"):
+            start(other)
+    text = "def f(model, batch):\n    return ((model(batch['a']) - batch['u']) ** 2).mean() * {}\n"
+    checksums = []
+    for source in (text.format(2), "\n\n" + text.format(2), text.format(3)):
+        names = {"__name__": __name__}
+        exec(source, names)
+        checksums.append(settings_of(Pointwise(), MemoryStream(samples(10), 4), {"objective": names["f"]})["objective"])
+    assert checksums[0] == checksums[1] != checksums[2]
+
+
+def test_a_best_that_is_gone_or_of_another_model_is_told_when_the_run_starts_again(tmp_path):
+    def start(steps=4):
+        train = MemoryStream(samples(10), 4)
+        fit(Pointwise(), gap, train, steps=steps, every=2, validation=train, out=tmp_path)
+
+    start()
+    save(tmp_path / "best.pt", DropoutNet(2), domain=None, inputs=[], targets=[])
+    with pytest.raises(ValueError, match=r"best\.pt: is of another model: .*; put back the one of this run") as refusal:
+        start()
+    assert "\n" not in str(refusal.value)
+    (tmp_path / "best.pt").unlink()
+    with pytest.raises(FileNotFoundError, match=r"put back the one of this run, or start anew.*best\.pt"):
+        start()

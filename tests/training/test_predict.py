@@ -8,6 +8,7 @@ from sciml.numerics.domain import Domain
 from sciml.training.baselines import TrainingMean
 from sciml.training.checkpoint import Field, save
 from sciml.training.predict import predict
+from training.small_runs import MemoryStream, samples
 from training.two_ranks import write_set
 
 DOMAIN = Domain.box((1.0, 1.0), (6, 5), "open", "cells")
@@ -116,3 +117,10 @@ def test_values_and_types_that_would_go_wrong_are_named(tmp_path):
         predict(path, {"x": FIELD.double()}, trust=TRUST)
     with pytest.raises(ValueError, match="a model does not know the names of fields"):
         predict(TrainingMean(torch.zeros(1, 6, 5)), {"x": FIELD})
+
+
+def test_a_model_that_fails_comes_back_in_its_mode_and_another_precision_is_refused():
+    single = torch.nn.Conv1d(1, 1, 1)
+    with pytest.raises(ValueError, match=r"model: its weights are torch.float32, the stream brings torch.float64"):
+        predict(single, MemoryStream(samples(5), 2))
+    assert single.training

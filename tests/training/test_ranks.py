@@ -86,3 +86,9 @@ def test_a_plain_start_is_one_process_on_the_device_it_names():
         assert device == torch.device("cpu")
         assert Ranks.now() == Ranks(0, 1)
     assert Ranks(0, 1).any(True, torch.device("cpu"))
+
+
+def test_weights_without_a_gradient_are_named_in_every_process(tmp_path):
+    output = torchrun(2, "-m", "training.two_ranks_idle", str(write_set(tmp_path / "set.pt", 9)))
+    told = "model: 1 weight, unused, takes no part in the forward pass; set requires_grad=False"
+    assert output.count(told) == 2

@@ -88,7 +88,7 @@ def stopped_and_resumed(path: Path, out: Path | None, rank: int, at: int) -> tor
     try:
         model = fit(ConvNet(4).double(), objective, train, validation=valid, **run).model
     except SystemExit:
-        torch.manual_seed(4)
+        torch.manual_seed(3)
         train, valid = stream(path, batch_size=5, seed=1, dtype=torch.float64).split(validation=7)
         model = fit(ConvNet(4).double(), objective, train, validation=valid, **run).model
     return torch.cat([w.detach().flatten() for w in model.parameters()])

@@ -67,7 +67,7 @@ def _verified(path: Path) -> str | None:
             record = archive.testzip()
             damage = "" if record is None else f"record {record} fails its checksum"
             records = [(item.filename.partition("/")[2], item.CRC, item.file_size) for item in archive.infolist()]
-    except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
+    except (zipfile.BadZipFile, zlib.error, EOFError, RuntimeError, OSError, ValueError) as error:
         damage = str(error)
     if damage:
         raise OSError(f"{path}: its bytes were changed, {damage}; copy it again")
