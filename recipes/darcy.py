@@ -55,13 +55,20 @@ class Preset:
 
 
 PRESETS = {
-    "quick": Preset("darcy-quick", 400, 16, 16, 5, 20, 12, learning_rate=2e-3, weight_decay=1e-4),
+    "quick": Preset("darcy-quick", 600, 16, 16, 5, 20, 12, learning_rate=2e-3, weight_decay=1e-4),
     "full": Preset("darcy-smooth", 20_000, 16, 24, 5, 32, 16, learning_rate=2e-3, weight_decay=1e-4),
     # The published size, optimiser and number of steps: 500 epochs of 1,280 samples.
     "paper": Preset("darcy-rough", 80_000, 8, 24, 6, 32, 20, 5e-4, 1e-4, clip=None, symmetries=False),
     # For the published 16 x 16 files: their 1,000 samples are the limit, not time. Each model has the weight decay, of 1e-5,
     # 1e-4 and 1e-3, that did best on the held-out samples of seed 0.
     "published": Preset("darcy_train_16", 4000, 20, 32, 4, 36, 12, learning_rate=2e-3, weight_decay=1e-3),
+}
+
+
+# Relative L2 and spectral H1 errors of the published MgNO, on data that are not ours: the laws agree as far as documented.
+PUBLISHED = {
+    "darcy-smooth": "MgNO 0.00176 and 0.00576 at 211 x 211 (He, Liu & Xu 2024)",
+    "darcy-rough": "MgNO 0.00339 and 0.0138 at 256 x 256 (He, Liu & Xu 2024)",
 }
 
 
@@ -131,7 +138,10 @@ def main(preset: Preset, data: Path | None, model: str, device: str, out: Path |
             table = evaluate(run.model, test, name={"mgno": "MgNO", "fno": "FNO"}[model], baselines=baselines, out=out / name)
             print(table)
             page = out / name / "report.html"
-            write_field_report(page, f"Darcy flow, {folder.stem}: {table.rows[0].name}", run, table, test, baselines)
+            notes = [
+                f"Published on the authors' own data, in L2 and spectral H1: {p}." for p in [PUBLISHED.get(preset.card)] if p
+            ]
+            write_field_report(page, f"Darcy flow, {folder.stem}: {table.rows[0].name}", run, table, test, baselines, notes)
             print(f"{page}: the table, the learning curves and pictures")
 
 
