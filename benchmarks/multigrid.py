@@ -145,9 +145,7 @@ def two_processes() -> list[Figure]:
     for worker in workers:
         worker.join()
     peer = f"scipy splu {max(theirs):.1f} s"
-    card = read_card(find_card("darcy-smooth")).changed(
-        samples={"train": SAMPLES - 2, "valid": 1, "test": 1}, resolution=POINTS
-    )
+    card = read_card(find_card("darcy-quick")).changed(samples={"train": SAMPLES - 2, "valid": 1, "test": 1}, resolution=POINTS)
     with TemporaryDirectory() as folder:
         stored = generate(card, folder, workers=2).seconds
     return [
