@@ -1,6 +1,8 @@
-"""The manifest of a shard: a small JSON file beside it with its size, checksum, statistics and the card it was made from.
+"""The manifest of a shard: a small JSON file beside it with its size, checksums, statistics and the card it was made from.
 
-A shard is there when its manifest is there and agrees with it in size: the manifest is written last.
+A shard is there when its manifest is there and agrees with it in size: the manifest is written last. Besides the checksum of
+the whole file, `crc32`, it holds those of its blocks, so that damage has a place, and where the arrays lie, so that the place
+has a name: what HDF5 would make of a damaged file need not be asked.
 """
 
 from __future__ import annotations
@@ -8,7 +10,10 @@ from __future__ import annotations
 import json
 import zlib
 from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
+
+from sciml.data.checksums import BLOCK, block_crc32s, file_crc32, joined_crc32
 
 Manifest = dict[str, object]
 
@@ -84,13 +89,56 @@ def is_done(shard: Path) -> bool:
         return False
 
 
-def file_crc32(path: Path) -> int:
-    """CRC-32 of all bytes of a file."""
-    value = 0
-    with path.open("rb") as file:
-        while piece := file.read(1 << 20):
-            value = zlib.crc32(piece, value)
-    return value
+def checksums_of(file: Path) -> Manifest:
+    """What the manifest says of the bytes of a file: `size`, `crc32` of the whole, and `blocks` with the CRC-32 of each.
+
+    Raises:
+        OSError: the file cannot be read.
+    """
+    size, blocks = file.stat().st_size, list(block_crc32s(file))
+    return {"blocks": {"bytes": BLOCK, "crc32": blocks}, "crc32": joined_crc32(blocks, size), "size": size}
+
+
+def first_bad_blocks(file: Path, manifest: Mapping[str, object], most: int = 64) -> list[int]:
+    """Numbers of the blocks whose bytes are not those that were written, from the front, at most `most` of them.
+
+    A manifest from before blocks were listed knows one block, the whole file.
+
+    Raises:
+        ValueError: the checksums of the manifest are not those of a file of this size.
+        OSError: the file cannot be read.
+    """
+    found: list[int] = []
+    block, listed = blocks_of(manifest)
+    if not listed:
+        return [] if file_crc32(file) == manifest["crc32"] else [0]
+    for number, (there, written) in enumerate(zip_longest(block_crc32s(file, block), listed)):
+        if there != written:
+            found.append(number)
+            if len(found) == most:
+                break
+    return found
+
+
+def blocks_of(manifest: Mapping[str, object]) -> tuple[int, list[int]]:
+    """Bytes of a block, and the CRC-32 of each; none where a manifest does not list them.
+
+    Raises:
+        ValueError: the list contradicts the size or the checksum of the whole.
+    """
+    listed = manifest.get("blocks")
+    if listed is None:
+        return BLOCK, []
+    block, checksums = (listed.get("bytes"), listed.get("crc32")) if isinstance(listed, dict) else (None, None)
+    whole, size = int(str(manifest["crc32"])), int(str(manifest["size"]))
+    numbers = [number for number in checksums if isinstance(number, int)] if isinstance(checksums, list) else None
+    if not isinstance(block, int) or block < 1 or numbers is None or numbers != checksums:
+        raise ValueError(
+            f"key 'blocks' of the manifest is {str(listed)[:60]}, need `bytes` and a list `crc32` of whole numbers"
+        )
+    if len(numbers) != -(-size // block) or joined_crc32(numbers, size, block) != whole:
+        raise ValueError("the manifest contradicts itself: the checksums of the blocks do not give that of the whole")
+    return block, numbers
 
 
 def remade(path: Path) -> str:
@@ -101,4 +149,17 @@ def remade(path: Path) -> str:
     return f"Delete {names} and run `sciml generate CARD --out {path.parent.parent}` again: the same bytes come back"
 
 
-__all__ = ["Manifest", "file_crc32", "is_done", "is_shard", "manifest_of", "manifest_path", "read_manifest", "remade", "render"]
+__all__ = [
+    "Manifest",
+    "blocks_of",
+    "checksums_of",
+    "file_crc32",
+    "first_bad_blocks",
+    "is_done",
+    "is_shard",
+    "manifest_of",
+    "manifest_path",
+    "read_manifest",
+    "remade",
+    "render",
+]

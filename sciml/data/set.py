@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import numpy.typing as npt
@@ -16,32 +15,17 @@ import torch
 from jaxtyping import Shaped
 from torch import Tensor
 
-from sciml.data.formats import hdf5, neuraloperator
-from sciml.data.manifest import Manifest, file_crc32, manifest_of, manifest_path, remade
+from sciml.data.assemble import Opened, fill
+from sciml.data.assemble import Rows as Meant
+from sciml.data.discovery import check_complete, files_of, manifest_for, splits_of
+from sciml.data.formats.mapped import Mapped
+from sciml.data.formats.registry import Format, files_as_formats_see_them, format_of
+from sciml.data.manifest import Manifest, file_crc32, remade
 from sciml.data.rows import Rows, row_numbers
+from sciml.data.storage.files import StoredFile
 from sciml.data.variables import Description, VariableInfo
 from sciml.numerics.domain import Domain
 from sciml.numerics.roles import GIVEN
-
-
-@runtime_checkable
-class Format(Protocol):
-    """What the module of a file format offers."""
-
-    def recognises(self, path: Path) -> bool:
-        """Whether the content of the file is of this format."""
-        ...
-
-    def describe(self, path: Path) -> Description:
-        """Everything but the fields."""
-        ...
-
-    def read(self, path: Path, name: str, rows: npt.NDArray[np.int64]) -> Shaped[Tensor, "row channel *space"]:
-        """Rows of a variable, in the order given and the stored dtype."""
-        ...
-
-
-FORMATS: tuple[Format, ...] = (hdf5, neuraloperator)
 
 
 @dataclass(frozen=True)
@@ -49,17 +33,27 @@ class Part:
     """One file of a set.
 
     Args:
+        file: with all that is known of it.
+        format: of it.
         start: number of its first row within the set.
         identity: changes when the content does.
         crc32: of the whole file, where its manifest says it.
     """
 
-    path: Path
+    file: Opened
     format: Format
     start: int
-    samples: int
     identity: str
     crc32: int | None = None
+
+    @property
+    def path(self) -> Path:
+        return self.file.path
+
+    @property
+    def samples(self) -> int:
+        """How many rows it has."""
+        return self.file.description.samples
 
 
 @dataclass(frozen=True)
@@ -72,6 +66,7 @@ class Set:
         domain: the grid of the fields; None where no variable has one.
         attributes: what the first file says of itself.
         parts: the files, in the order of rows.
+        notes: what is odd about them, and what was made of it.
     """
 
     path: Path
@@ -79,6 +74,7 @@ class Set:
     domain: Domain | None
     attributes: Mapping[str, object]
     parts: tuple[Part, ...]
+    notes: tuple[str, ...] = ()
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -95,32 +91,125 @@ class Set:
         return tuple(name for name, info in self.variables.items() if info.role == "target")
 
     @property
+    def states(self) -> tuple[str, ...]:
+        """Names of what is given at one time and asked for at the next."""
+        return tuple(name for name, info in self.variables.items() if info.role == "state")
+
+    @cached_property
+    def steps(self) -> npt.NDArray[np.int64] | None:
+        """Instants of every row, (row,); None where no variable changes in time."""
+        if all(info.steps is None for info in self.variables.values()):
+            return None
+        return np.concatenate([_steps_of(part.file.description) for part in self.parts])
+
+    @property
     def fingerprint(self) -> str:
         """The same for the same content wherever it lies, another when schema, sizes or checksums change."""
-        schema = [(v.name, v.role, v.units, v.shape, str(v.dtype)) for v in self.variables.values()]
+        schema = [(v.name, v.role, v.units, v.sample_shape, str(v.dtype)) for v in self.variables.values()]
         text = json.dumps([schema, [(part.samples, part.identity) for part in self.parts]])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
-    def read(self, name: str, rows: Rows | slice) -> Shaped[Tensor, "row channel *space"]:
-        """Rows of a variable, (row, channel, *space), in the order given and the stored dtype.
+    def read(
+        self,
+        name: str,
+        rows: Rows | slice,
+        *,
+        first: npt.NDArray[np.int64] | int = 0,
+        count: int | None = None,
+        stride: int = 1,
+    ) -> Shaped[Tensor, "row *axes"]:
+        """Rows of a variable in the order given and the stored dtype: (row, channel, *space), (row, time, channel, *space), ...
 
+        Args:
+            first: the first instant, of each row or of all.
+            count, stride: how many instants, and how far apart; all from `first` on if not given.
         Raises:
-            ValueError: no such variable; rows that are neither whole numbers nor a mask.
+            ValueError: no such variable; rows that are neither whole numbers nor a mask; instants that are not there, or rows
+                of different length where no count is given.
             IndexError: a row out of range.
             OSError: a file cannot be read.
         """
-        if name not in self.variables:
-            raise ValueError(f"{self.path}: no variable {name!r}, there are {', '.join(self.variables)}")
+        info = self._variable(name)
         wanted = np.arange(len(self))[rows] if isinstance(rows, slice) else row_numbers(rows, len(self), str(self.path))
-        used = self._parts_of(wanted)
-        if len(used) == 1:
-            part = used[0]
-            return part.format.read(part.path, name, wanted - part.start)
-        info = self.variables[name]
-        out = torch.empty((len(wanted), *info.shape), dtype=info.dtype)
-        for part in used:
-            here = np.flatnonzero((wanted >= part.start) & (wanted < part.start + part.samples))
-            out[torch.from_numpy(here)] = part.format.read(part.path, name, wanted[here] - part.start)
+        time: tuple[int, ...] = ()
+        starts = np.broadcast_to(np.asarray(first, np.int64), wanted.shape)
+        if info.steps is not None:
+            time = (self._count(name, wanted, starts, stride) if count is None else count,)
+        out = np.empty((len(wanted), *time, *info.shape), _numpy_type(info.dtype))
+        self.read_into(name, wanted, out, first=starts, stride=stride)
+        return torch.from_numpy(out)
+
+    def read_into(
+        self,
+        name: str,
+        rows: npt.NDArray[np.int64],
+        out: npt.NDArray[np.generic],
+        *,
+        first: npt.NDArray[np.int64] | None = None,
+        stride: int = 1,
+    ) -> None:
+        """Write rows of a variable into an array, in the order given.
+
+        Args:
+            rows: each in 0 ... len - 1.
+            out: (row, time, *shape) of a variable that changes in time, else (row, *shape); of the stored dtype. Its length
+                along time says how many instants.
+            first: the first instant of each row; 0 if not given.
+        Raises:
+            ValueError: `out` has another shape or dtype, or an instant is not there.
+            OSError: a file cannot be read, or was changed since the set was opened.
+        """
+        info = self._variable(name)
+        timed = info.steps is not None
+        starts = np.zeros(len(rows), np.int64) if first is None else first
+        count = out.shape[1] if timed and out.ndim > 1 else 1
+        if out.shape != (len(rows), *((count,) if timed else ()), *info.shape) or out.dtype != _numpy_type(info.dtype):
+            raise ValueError(
+                f"out: got {out.dtype} of shape {out.shape} for {len(rows)} rows of {name}, need {_numpy_type(info.dtype)} "
+                f"of shape {(len(rows), *(('time',) if timed else ()), *info.shape)}"
+            )
+        if timed:
+            self._check_instants(name, rows, starts, count, stride)
+        homes = np.searchsorted(self._starts, rows, side="right") - 1
+        used = np.unique(homes)
+        for home in used:
+            part = self.parts[home]
+            if len(used) == 1:
+                meant = Meant(rows - part.start, starts if timed else None, count, stride)
+                fill(part.file, name, meant, out)
+                continue
+            here = np.flatnonzero(homes == home)
+            meant = Meant(rows[here] - part.start, starts[here] if timed else None, count, stride)
+            values = np.empty((len(here), *out.shape[1:]), out.dtype)
+            fill(part.file, name, meant, values)
+            out[here] = values
+
+    @property
+    def has_times(self) -> bool:
+        """Whether all files say at which times their instants are."""
+        return self.steps is not None and all(part.file.description.times is not None for part in self.parts)
+
+    def times(
+        self, rows: npt.NDArray[np.int64], instants: npt.NDArray[np.int64] | None = None
+    ) -> npt.NDArray[np.float64] | None:
+        """Times of instants of rows, (row, time), NaN behind the last one; None where the files do not say.
+
+        Args:
+            instants: numbers of those that are meant, (row, time); all if not given.
+        """
+        if self.steps is None or not self.has_times:
+            return None
+        if instants is None:
+            instants = np.broadcast_to(np.arange(int(self.steps.max())), (len(rows), int(self.steps.max())))
+        out = np.empty(instants.shape)
+        homes = np.searchsorted(self._starts, rows, side="right") - 1
+        for home in np.unique(homes):
+            part = self.parts[home]
+            here = np.flatnonzero(homes == home)
+            times = np.atleast_2d(np.asarray(part.file.description.times))
+            row = (rows[here] - part.start if len(times) > 1 else np.zeros(len(here), np.int64))[:, None]
+            out[here] = times[row, np.minimum(instants[here], times.shape[1] - 1)]
+        out[instants >= self.steps[rows][:, None]] = np.nan
         return out
 
     def verify(self, rows: npt.NDArray[np.int64]) -> None:
@@ -129,100 +218,138 @@ class Set:
         Raises:
             ValueError: the bytes of a file were changed since it was written.
         """
-        for part in self._parts_of(rows):
+        for home in np.unique(np.searchsorted(self._starts, rows, side="right") - 1):
+            part = self.parts[home]
             if part.crc32 is None or part.path in self._verified:
                 continue
             if file_crc32(part.path) != part.crc32:
                 raise ValueError(f"{part.path}: its bytes were changed (CRC-32 differs from the manifest). {remade(part.path)}")
             self._verified.add(part.path)
 
-    def _parts_of(self, rows: npt.NDArray[np.int64]) -> list[Part]:
-        home = np.searchsorted([part.start for part in self.parts], rows, side="right") - 1
-        return [self.parts[i] for i in np.unique(home)]
-
     def locate(self, row: int) -> tuple[Path, int]:
         """The file of a row, and the row within that file."""
-        part = next(part for part in reversed(self.parts) if part.start <= row)
+        part = self.parts[int(np.searchsorted(self._starts, row, side="right")) - 1]
         return part.path, row - part.start
 
+    @cached_property
+    def _starts(self) -> npt.NDArray[np.int64]:
+        return np.array([part.start for part in self.parts], np.int64)
 
-def open_set(path: str | Path, *, domain: Domain | None = None) -> Set:
-    """Open a folder of shards, one `.h5` shard, or a neuraloperator `.pt` file; what it is, is seen from its content.
+    def _variable(self, name: str) -> VariableInfo:
+        if name not in self.variables:
+            raise ValueError(f"{self.path}: no variable {name!r}, there are {', '.join(self.variables)}")
+        return self.variables[name]
+
+    def _count(self, name: str, rows: npt.NDArray[np.int64], first: npt.NDArray[np.int64], stride: int) -> int:
+        """How many instants there are from `first` on, where that is the same number for all rows."""
+        assert self.steps is not None
+        left = np.unique(-(-(self.steps[rows] - first) // stride))
+        if len(left) > 1:
+            raise ValueError(
+                f"{self.path}: variable {name} has {left.min()} to {left.max()} instants in these rows, give `count`"
+            )
+        return max(int(left[0]), 0) if len(left) else 0
+
+    def _check_instants(
+        self, name: str, rows: npt.NDArray[np.int64], first: npt.NDArray[np.int64], count: int, stride: int
+    ) -> None:
+        assert self.steps is not None
+        last = first + stride * (count - 1)
+        bad = np.flatnonzero((first < 0) | (last >= self.steps[rows]))
+        if stride < 1 or (len(bad) and count):
+            at = int(bad[0]) if len(bad) else 0
+            raise ValueError(
+                f"{self.path}: variable {name}, row {rows[at]}: got instants {first[at]} to {last[at]} with stride {stride}, "
+                f"there are 0 to {self.steps[rows[at]] - 1}"
+            )
+
+
+def open_set(
+    path: str | Path,
+    *,
+    domain: Domain | None = None,
+    split: str | None = None,
+    mapping: Mapping[str, Mapped] | None = None,
+) -> Set:
+    """Open a folder or a file of samples; what it is, is seen from its content.
 
     Args:
         domain: of the fields, for formats that do not say. Without it such fields lie at the centres of equal cells on a box
             with sides of length 1 and open conditions.
+        split: such as "train": a subfolder, or a part of files that hold several.
+        mapping: what the arrays of an HDF5 or `.npz` file mean, for files of no known format. The name `time` with axes
+            ("time",) or ("sample", "time") stands for the times of the instants.
     Raises:
-        ValueError: not a set, an unfinished one, shards that are not of one set, a file of ours without a domain, or a domain
-            that contradicts the file or its shapes.
+        ValueError: not a set, an unfinished one, files that are not of one set, several splits and none chosen, a file of
+            ours without a domain, or a domain that contradicts the file or its shapes.
         OSError: nothing there, or a file cannot be read.
     """
     path = Path(path).expanduser()
-    if not path.exists():
-        raise FileNotFoundError(f"{path}: nothing is there; `sciml generate CARD --out FOLDER` makes a set")
-    files = _shards(path) if path.is_dir() else [path]
-    formats = [_format(file) for file in files]
-    manifests = [_manifest(file) for file in files]
-    descriptions = [form.describe(file) for form, file in zip(formats, files, strict=True)]
-    first = descriptions[0]
-    for file, described in zip(files, descriptions, strict=True):
-        if (described.variables, described.domain) != (first.variables, first.domain):
-            raise ValueError(f"{file}: variables or domain differ from those of {files[0].name}; the folder mixes two sets")
-    if path.is_dir():
-        _check_complete(path, files, manifests)
-    starts = np.cumsum([0, *(described.samples for described in descriptions)])
+    files, split = files_of(path, split)
+    opened = [_opened(file, split, mapping) for file in files_as_formats_see_them(files)]
+    manifests = [manifest_for(file) for file in files]
+    if split is not None:
+        kept = [i for i, found in enumerate(opened) if found is not None]
+        if not kept:
+            raise ValueError(f"{path}: got split {split!r}, none of its files holds one of that name")
+        files, manifests = [files[i] for i in kept], [manifests[i] for i in kept]
+    chosen = [found for found in opened if found is not None]
+    variables = _common_variables([file for file, _ in chosen])
+    if path.is_dir() and files[0].name.startswith("shard-"):
+        check_complete(path, files, manifests)
+    starts = np.cumsum([0, *(file.description.samples for file, _ in chosen)])
     parts = tuple(
-        _part(file, form, int(start), described, manifest)
-        for file, form, start, described, manifest in zip(files, formats, starts[:-1], descriptions, manifests, strict=True)
+        _part(file, form, int(start), manifest)
+        for (file, form), start, manifest in zip(chosen, starts[:-1], manifests, strict=True)
     )
-    return Set(path, first.variables, _settled_domain(path, first, domain), first.attributes, parts)
+    first = parts[0].file.description
+    if not starts[-1]:
+        raise ValueError(f"{path}: holds no samples")
+    notes = tuple(dict.fromkeys(note for part in parts for note in part.file.description.notes))
+    return Set(path, variables, _settled_domain(path, first, domain), first.attributes, parts, notes)
 
 
-def splits_of(folder: Path) -> list[str]:
-    """Names of the splits that a folder holds; none where it is a split itself, or no folder."""
-    if any(folder.glob("shard-*.h5")):
-        return []
-    return sorted({file.parent.name for file in folder.glob("*/shard-*.h5")})
+def _opened(file: StoredFile, split: str | None, mapping: Mapping[str, Mapped] | None) -> tuple[Opened, Format] | None:
+    """A file of a set; None where it has other splits than the one that is meant."""
+    form = format_of(file, mapping)
+    if split is not None and split not in form.splits(file):
+        return None
+    return Opened(file.path, file.stamp, form.describe(file, split), form.read), form
 
 
-def _shards(folder: Path) -> list[Path]:
-    files = sorted(folder.glob("shard-*.h5"), key=lambda file: (len(file.name), file.name))  # by number, however many
-    if files:
-        return files
-    splits = splits_of(folder)
-    if splits:
-        raise ValueError(f"{folder}: holds the splits {', '.join(splits)}; open one of them, such as {folder / splits[0]}")
-    raise ValueError(f"{folder}: holds no shard-*.h5; give the folder of a split, `sciml generate CARD --out FOLDER` makes one")
+def _common_variables(files: Sequence[Opened]) -> Mapping[str, VariableInfo]:
+    """Those of all files, which must agree in everything but the number of instants."""
+    first = files[0].description
+    steps = {name: info.steps for name, info in first.variables.items()}
+    for file in files[1:]:
+        described = file.description
+        where = f"{file.path}: differs from {files[0].path.name}"
+        if list(described.variables) != list(first.variables):
+            raise ValueError(f"{where}, variables are {', '.join(described.variables)} and not {', '.join(first.variables)}")
+        for name, info in described.variables.items():
+            if _alike(info) != _alike(first.variables[name]):
+                raise ValueError(f"{where}, {_difference(info, first.variables[name])}; the folder mixes two sets")
+            steps[name] = None if info.steps is None else max(info.steps, steps[name] or 0)
+        if described.domain != first.domain:
+            raise ValueError(f"{where}, domain {described.domain} and not {first.domain}; the folder mixes two sets")
+    return {name: replace(info, steps=steps[name]) for name, info in first.variables.items()}
 
 
-def _format(file: Path) -> Format:
-    if not file.is_file() or not file.stat().st_size:
-        raise ValueError(f"{file}: is empty or no file, need HDF5 or a neuraloperator .pt")
-    for form in FORMATS:
-        if form.recognises(file):
-            return form
-    raise ValueError(f"{file}: the content is neither HDF5 nor a neuraloperator .pt; it is damaged or of another kind")
+def _alike(info: VariableInfo) -> VariableInfo:
+    return replace(info, steps=None if info.steps is None else 1)
 
 
-def _manifest(file: Path) -> Manifest | None:
-    """The manifest beside a file, if there is one.
-
-    Raises:
-        ValueError: it is damaged.
-        OSError: the file has not the size that it says.
-    """
-    said, size = manifest_of(file), file.stat().st_size
-    if said is not None and said["size"] != size:
-        raise OSError(
-            f"{file}: has {size} bytes, its manifest says {said['size']}; it is truncated or not its own. {remade(file)}"
-        )
-    return said
+def _difference(one: VariableInfo, other: VariableInfo) -> str:
+    for key in ("shape", "dtype", "role", "units"):
+        if getattr(one, key) != getattr(other, key):
+            return f"variable {one.name} has {key} {getattr(one, key)} and not {getattr(other, key)}"
+    return f"variable {one.name} is described otherwise ({one} and not {other})"
 
 
-def _part(file: Path, form: Format, start: int, described: Description, manifest: Manifest | None) -> Part:
+def _part(file: Opened, form: Format, start: int, manifest: Manifest | None) -> Part:
     crc32 = None if manifest is None else int(str(manifest["crc32"]))
-    identity = f"crc32 {crc32}" if crc32 is not None else described.identity or _ends(file)
-    return Part(file, form, start, described.samples, identity, crc32)
+    identity = f"crc32 {crc32}" if crc32 is not None else file.description.identity or _ends(file.path)
+    return Part(file, form, start, identity, crc32)
 
 
 def _ends(file: Path) -> str:
@@ -236,55 +363,24 @@ def _ends(file: Path) -> str:
     return f"{size} {hashlib.blake2b(ends, digest_size=16).hexdigest()}"
 
 
-def _check_complete(folder: Path, files: list[Path], manifests: list[Manifest | None]) -> None:
-    """The files are all shards of one split of one card, each in its place, and every one was finished."""
-    again = f"run `sciml generate CARD --out {folder.parent}` again"
-    known: dict[int, Manifest] = {}
-    for file, manifest in zip(files, manifests, strict=True):
-        if manifest is None:
-            raise ValueError(f"{file}: has no manifest {manifest_path(file).name}, it was not finished; {again}")
-        number = _number(file, manifest, len(files))
-        first = next(iter(known.values()), manifest)
-        for key in ("card", "split", "shards"):
-            if manifest.get(key) != first.get(key):
-                raise ValueError(
-                    f"{file}: its {key} is not that of {files[0].name}; the folder mixes two sets, keep the shards of one"
-                )
-        known[number] = manifest
-    shards = next(iter(known.values())).get("shards", len(files))
-    missing = sorted(set(range(shards if isinstance(shards, int) else len(files))) - known.keys())
-    if missing:
-        raise ValueError(f"{folder}: {len(missing)} of {shards} shards are missing, first shard-{missing[0]:05d}.h5; {again}")
-    expected = known[0]["first_sample"]
-    for file, number in zip(files, sorted(known), strict=True):
-        first_sample, samples = (int(str(known[number][key])) for key in ("first_sample", "samples"))
-        if first_sample != expected:
-            raise ValueError(
-                f"{file}: begins with sample {first_sample}, the shards before it end at {expected}; the folder mixes two sets"
-            )
-        expected = first_sample + samples
+def _steps_of(described: Description) -> npt.NDArray[np.int64]:
+    """Instants of every sample of one file."""
+    if described.steps is not None:
+        return described.steps
+    return np.full(described.samples, max(info.steps or 0 for info in described.variables.values()), np.int64)
 
 
-def _number(file: Path, manifest: Manifest, files: int) -> int:
-    """The number of a shard, by its name and by its manifest."""
-    match = re.fullmatch(r"shard-(\d+)\.h5", file.name)
-    number, shards = int(match[1]) if match else -1, manifest.get("shards", files)
-    if manifest["file"] != file.name or manifest.get("shard", number) != number:
-        raise ValueError(
-            f"{file}: its manifest is of {manifest['file']}, shard {manifest.get('shard')}; it was renamed or copied, remove it"
-        )
-    if not isinstance(shards, int) or not 0 <= number < shards:
-        raise ValueError(f"{file}: is no shard of {shards}, which are shard-00000.h5 and so on; remove it")
-    return number
+def _numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
+    return np.dtype(str(dtype).removeprefix("torch."))
 
 
 def _settled_domain(path: Path, described: Description, given: Domain | None) -> Domain | None:
     """The domain of the fields, from the file or the caller."""
+    fields = [info for info in described.variables.values() if info.grid is not None]
     if described.domain is not None:
         if given is not None and given != described.domain:
             raise ValueError(f"{path}: got domain {given}, the file has {described.domain}")
         return described.domain
-    fields = [info for info in described.variables.values() if len(info.shape) > 1]
     if given is None and fields:
         if "complete" in described.attributes:  # ours, and ours are written with their grid
             raise ValueError(f"{path}: does not say on which grid its fields lie; write it again, or give `domain`")
@@ -296,4 +392,4 @@ def _settled_domain(path: Path, described: Description, given: Domain | None) ->
     return given
 
 
-__all__ = ["FORMATS", "Format", "Part", "Set", "open_set", "splits_of"]
+__all__ = ["Part", "Set", "open_set", "splits_of"]

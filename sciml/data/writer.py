@@ -7,25 +7,23 @@ disk is found before any work is done and shows as a plain OSError, and the byte
 from __future__ import annotations
 
 import errno
-import json
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 
-import h5py
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 from sciml.data.atomic import part_of, remove_parts, sync_folder, write_whole
-from sciml.data.manifest import Manifest, file_crc32, is_shard, manifest_path, render
+from sciml.data.layout import PAGE, Layout, TimeGrid, little_endian
+from sciml.data.manifest import Manifest, checksums_of, is_shard, manifest_path, render
 from sciml.data.statistics import Statistics
-from sciml.data.variables import VariableInfo, coordinate_names, space_names
+from sciml.data.variables import VariableInfo
 from sciml.numerics.domain import Domain
-
-_PAGE = 4096  # larger fields begin on a page, for readers that map the file
 
 
 class ShardWriter:
@@ -42,11 +40,13 @@ class ShardWriter:
         path: of the finished file, ending in .h5; its manifest ends in .json.
         variables: what is stored, in the order of a batch.
         samples: the numbers of the samples within the whole set.
-        domain: the grid of the stored fields; the file says it.
+        domain: the grid of the stored fields; the file says it. None where there are no fields.
         attributes: what else the file says: text or integers.
+        time: the instants of variables that change in time, all of which have the same `steps`.
     Raises:
-        ValueError: a variable does not fit the domain or has the name of a coordinate (x, y, ... may be taken: the coordinate
-            is then called x_coordinate), or an attribute is one of the writer's own (domain, variables, complete).
+        ValueError: a variable does not fit the domain, the instants or the other particles, is complex or of a dtype that
+            NumPy lacks, or has the name of a coordinate (x, y, ... may be taken: the coordinate is then called x_coordinate);
+            or an attribute is one of the writer's own (domain, variables, complete).
         OSError: no space, or the folder cannot be written.
     """
 
@@ -55,19 +55,16 @@ class ShardWriter:
         path: Path,
         variables: Sequence[VariableInfo],
         samples: range,
-        domain: Domain,
+        domain: Domain | None,
         attributes: Mapping[str, str | int],
+        time: TimeGrid | None = None,
     ) -> None:
-        for info in variables:
-            _check_fits(info, domain)
-        _check_names(variables, domain)
-        if own := sorted({"domain", "variables", "complete"} & attributes.keys()):
-            raise ValueError(f"attributes: got {own[0]!r}, which the writer sets; leave it out")
+        if len({info.name for info in variables}) < len(variables):
+            raise ValueError(f"variables: got {', '.join(info.name for info in variables)}, need every name once")
+        self.layout = Layout({info.name: info for info in variables}, samples, domain, attributes, time)
         self.path = path
-        self.variables = {info.name: info for info in variables}
+        self.variables = self.layout.variables
         self.samples = samples
-        self.domain = domain
-        self.attributes = attributes
         self._part = part_of(path)
         self._written = 0
         self._offsets: dict[str, int] = {}
@@ -92,15 +89,17 @@ class ShardWriter:
         # A trial of the room needed, before HDF5 has a file open that it could not close.
         self._file = os.open(self._part, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o666)
         size = sum(info.bytes for info in self.variables.values()) * len(self.samples)
-        _reserve(self._file, size + 16 * _PAGE)
-        self._offsets = _lay_out(self._part, self)
+        size += 0 if self.layout.time is None or self.layout.time.times is None else self.layout.time.times.nbytes
+        _reserve(self._file, size + 16 * PAGE)
+        self._offsets = self.layout.write(self._part)
         _reserve(self._file, os.fstat(self._file).st_size)
 
     def append(self, fields: Mapping[str, Tensor]) -> None:
         """Write the next samples, cast to the stored dtype.
 
         Args:
-            fields: per variable (sample, channel, *space).
+            fields: per variable (sample, channel, *space), (sample, time, channel, *space) or (sample, time, particle,
+                component). What stands behind the last instant of a shorter sample is stored as zeros.
         Raises:
             ValueError: a variable missing or of another shape; a value that is not finite or does not fit the dtype.
             OSError: no space.
@@ -111,20 +110,32 @@ class ShardWriter:
         if self._written + count > len(self.samples):
             raise ValueError(f"{self.path}: got {self._written + count} samples, this shard has {len(self.samples)}")
         numbers = self.samples[self._written : self._written + count]
+        grid = self.layout.time
+        steps = None if grid is None or grid.steps is None else grid.steps[self._written :][:count]
         for name, info in self.variables.items():
-            if tuple(fields[name].shape) != (count, *info.shape):
-                raise ValueError(f"variable {name}: got shape {tuple(fields[name].shape)}, need {(count, *info.shape)}")
-            values = _stored(fields[name], info, numbers).numpy()
-            self._statistics[name].add(values)
+            if tuple(fields[name].shape) != (count, *info.sample_shape):
+                raise ValueError(f"variable {name}: got shape {tuple(fields[name].shape)}, need {(count, *info.sample_shape)}")
+            given = fields[name] if steps is None or info.steps is None else _padded(fields[name], steps)
+            values = _stored(given, info, numbers).numpy()
+            self._count(name, values, steps)
             with _named(self.path):
                 _write_all(self._file, values, self._offsets[name] + self._written * info.bytes)
         self._written += count
+
+    def _count(self, name: str, values: npt.NDArray[np.generic], steps: npt.NDArray[np.int64] | None) -> None:
+        """Add to the statistics, without what is padding."""
+        if steps is None or self.variables[name].steps is None:
+            self._statistics[name].add(values)
+            return
+        for sample, there in zip(values, steps, strict=True):
+            self._statistics[name].add(sample[None, :there])
 
     def finish(self, extra: Mapping[str, object]) -> Manifest:
         """Give the file its name, then write the manifest.
 
         Args:
-            extra: what the manifest says beyond file, size, crc32, samples and statistics; plain JSON values.
+            extra: what the manifest says beyond file, size, checksums, places of the arrays, samples and statistics; plain JSON
+                values.
         """
         if self._written != len(self.samples):
             raise ValueError(f"{self.path}: got {self._written} samples, need {len(self.samples)}")
@@ -132,12 +143,12 @@ class ShardWriter:
             os.fsync(self._file)
             manifest: Manifest = {
                 **extra,
+                **checksums_of(self._part),
+                "arrays": {name: self._place(info) for name, info in self.variables.items()},
                 "complete": 1,
-                "crc32": file_crc32(self._part),
                 "file": self.path.name,
                 "first_sample": self.samples.start,
                 "samples": len(self.samples),
-                "size": os.fstat(self._file).st_size,
                 "statistics": {name: s.result() for name, s in self._statistics.items()},
             }
             # An older manifest must not vouch for a new file.
@@ -146,6 +157,11 @@ class ShardWriter:
             sync_folder(self.path.parent)  # what the manifest vouches for comes first
             write_whole(manifest_path(self.path), render(manifest).encode())
         return manifest
+
+    def _place(self, info: VariableInfo) -> dict[str, object]:
+        """Where the values of a variable lie, for who has to read a file that HDF5 cannot."""
+        shape = [len(self.samples), *info.sample_shape]
+        return {"dtype": little_endian(info).str, "offset": self._offsets[info.name], "shape": shape}
 
     def _abandon(self) -> None:
         if self._file >= 0:
@@ -173,19 +189,6 @@ def _named(path: Path) -> Iterator[None]:
         raise (OSError(error.errno, message) if error.errno else OSError(message)) from error
 
 
-def _check_fits(info: VariableInfo, domain: Domain) -> None:
-    if len(info.shape) > 1 and info.shape[1:] != domain.shape:
-        raise ValueError(f"variable {info.name}: got shape {info.shape} per sample, its grid must be {domain.shape}")
-
-
-def _check_names(variables: Sequence[VariableInfo], domain: Domain) -> None:
-    names = [info.name for info in variables]
-    coordinates = {"sample", *coordinate_names(names, domain.dim), *(info.dims[0] for info in variables)}
-    for name in names:
-        if name in coordinates:
-            raise ValueError(f"variable {name}: a coordinate of the file has this name, take another")
-
-
 def _reserve(file: int, size: int) -> None:
     """Take the room for `size` bytes now, where the system can; where it cannot, a full disk shows at the write."""
     if not hasattr(os, "posix_fallocate"):
@@ -197,65 +200,28 @@ def _reserve(file: int, size: int) -> None:
             raise
 
 
-def _lay_out(part: Path, shard: ShardWriter) -> dict[str, int]:
-    """Write the file with everything but the fields, and say where each field begins."""
-    try:
-        with h5py.File(part, "w", alignment_threshold=_PAGE, alignment_interval=_PAGE) as file:
-            _coordinates(file, shard.samples, shard.domain, shard.variables)
-            for key, value in shard.attributes.items():
-                file.attrs[key] = np.int64(value) if isinstance(value, int) else value
-            file.attrs["domain"] = json.dumps(shard.domain.to_dict())
-            file.attrs["variables"] = json.dumps(list(shard.variables))  # HDF5 lists them by name
-            file.attrs["complete"] = np.int64(1)
-            axes = coordinate_names(shard.variables, shard.domain.dim)
-            return {info.name: _field(file, info, len(shard.samples), axes) for info in shard.variables.values()}
-    except RuntimeError as error:  # how h5py reports a file that it could not close
-        raise OSError(errno.EIO, str(error)) from error
-
-
-def _coordinates(file: h5py.File, samples: range, domain: Domain, variables: Collection[str]) -> None:
-    numbers = file.create_dataset("sample", data=np.arange(samples.start, samples.stop, dtype=np.int64), track_times=False)
-    numbers.attrs["long_name"] = "number of the sample within the whole set"
-    numbers.make_scale("sample")
-    places = coordinate_names(variables, domain.dim)
-    for place, name, points in zip(places, space_names(domain.dim), domain.coordinates(), strict=True):
-        axis = file.create_dataset(place, data=points.numpy(), track_times=False)
-        axis.attrs["units"], axis.attrs["long_name"] = "1", f"coordinate along {name}"
-        axis.make_scale(name)
-
-
-def _field(file: h5py.File, info: VariableInfo, samples: int, axes: tuple[str, ...]) -> int:
-    """Create a variable whose bytes are written later; where they go."""
-    channels = file.create_dataset(info.dims[0], data=np.arange(info.shape[0]), track_times=False)
-    channels.attrs["long_name"] = f"channel of {info.name}"
-    channels.make_scale(info.dims[0])
-    layout = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
-    layout.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
-    layout.set_fill_time(h5py.h5d.FILL_TIME_NEVER)
-    layout.set_obj_track_times(False)
-    kind = h5py.h5t.py_create(np.dtype(str(info.dtype).removeprefix("torch.")).newbyteorder("<"))
-    space = h5py.h5s.create_simple((samples, *info.shape))
-    data = h5py.Dataset(h5py.h5d.create(file.id, info.name.encode(), kind, space, layout))
-    data.attrs["role"], data.attrs["units"], data.attrs["long_name"] = info.role, info.units, info.long_name
-    for axis, name in enumerate(("sample", info.dims[0], *axes[: len(info.shape) - 1])):
-        data.dims[axis].attach_scale(file[name])
-    offset = data.id.get_offset()
-    if offset is None:
-        raise OSError(errno.EIO, f"HDF5 gave no place to variable {info.name}")
-    return offset
+def _padded(values: Tensor, steps: npt.NDArray[np.int64]) -> Tensor:
+    """With zeros behind the last instant of each sample."""
+    behind = torch.arange(values.shape[1]) >= torch.from_numpy(steps)[:, None]
+    return values.masked_fill(behind.view(*behind.shape, *[1] * (values.ndim - 2)).to(values.device), 0)
 
 
 def _stored(values: Tensor, info: VariableInfo, numbers: range) -> Tensor:
-    """The values in the stored dtype, contiguous on the CPU, all finite."""
+    """The values in the stored dtype, contiguous on the CPU; finite, and the same ones where it has whole numbers only."""
     cast = values.detach().to("cpu", info.dtype).contiguous()
-    if not cast.dtype.is_floating_point or bool(cast.isfinite().all()):
+    if not cast.dtype.is_floating_point and cast.dtype == values.dtype:
         return cast
-    index = tuple(torch.nonzero(~cast.isfinite())[0].tolist())
-    got = float(values[index])
-    why = f", too large for {str(info.dtype).removeprefix('torch.')}" if np.isfinite(got) else ""
-    raise ValueError(
-        f"variable {info.name}, sample {numbers[index[0]]}: got {got:g} at {index[1:]}{why}; only finite values are stored"
-    )
+    good = cast.isfinite() if cast.dtype.is_floating_point else cast.to(values.dtype) == values.detach().cpu()
+    if bool(good.all()):
+        return cast
+    name = str(info.dtype).removeprefix("torch.")
+    index = tuple(torch.nonzero(~good)[0].tolist())
+    got = values[index].item()
+    where = f"variable {info.name}, sample {numbers[index[0]]}: got {got:g} at {index[1:]}"
+    if not cast.dtype.is_floating_point:
+        raise ValueError(f"{where}, which is no {name}")
+    why = f", too large for {name}" if np.isfinite(got) else ""
+    raise ValueError(f"{where}{why}; only finite values are stored")
 
 
 def _write_all(file: int, values: np.ndarray, offset: int) -> None:
@@ -265,4 +231,4 @@ def _write_all(file: int, values: np.ndarray, offset: int) -> None:
         rest, offset = rest[written:], offset + written
 
 
-__all__ = ["ShardWriter"]
+__all__ = ["ShardWriter", "TimeGrid"]
