@@ -2,38 +2,57 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.lib.stride_tricks import sliding_window_view
+from torch import Tensor
 
 from sciml.cli.console import console, counted
+from sciml.data.batch import NEXT
+from sciml.data.layout import TimeGrid
 from sciml.data.manifest import is_shard, manifest_path
 from sciml.data.set import Set
-from sciml.data.stream import stream
+from sciml.data.stream import Stream, stream
+from sciml.data.variables import VariableInfo
+from sciml.data.window import Window
 from sciml.data.writer import ShardWriter
-from sciml.training.checkpoint import fields_of, read_checkpoint
+from sciml.training.baselines import persistence
+from sciml.training.checkpoint import Field, fields_of, read_checkpoint
 from sciml.training.evaluate import evaluate
 from sciml.training.models import dtype_of
 from sciml.training.predict import check_grid, check_variables, predict
 
 
 def run_evaluate(checkpoint: Path, path: Path, batch_size: int, device: str) -> None:
-    """Print the errors of a checkpoint on a set; variables, units and grid must be those it was trained with."""
+    """Print the errors of a checkpoint on a set; variables, units and grid must be those it was trained with.
+
+    A model of windows is given the windows that it was trained with, and persistence beside it.
+    """
     where = _device(device)
     saved = read_checkpoint(checkpoint)
     trained = saved.model()
-    test = stream(path, batch_size=batch_size, device=where, dtype=dtype_of(trained) or torch.float32)
-    known = fields_of(test.set, tuple(test.set.variables))
+    precision = dtype_of(trained) or torch.float32
+    test = stream(path, batch_size=batch_size, device=where, dtype=precision, window=saved.window)
+    known = fields_of(test, (*test.inputs, *test.targets))
     check_variables(saved, known, saved.inputs)
     check_variables(saved, known, saved.targets)
     check_grid(saved, test.set.domain)
     inputs, targets = ([field.name for field in fields] for fields in (saved.inputs, saved.targets))
-    console().print(evaluate(trained, test, inputs=inputs, targets=targets, name=checkpoint.stem))
+    # Only of states there is a last given instant.
+    stays = saved.window is not None and all(name.removesuffix(NEXT) in inputs for name in targets)
+    beside = {"persistence": persistence(test, inputs=inputs, targets=targets)} if stays else {}
+    console().print(evaluate(trained, test, inputs=inputs, targets=targets, baselines=beside, name=checkpoint.stem))
 
 
 def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device: str, *, force: bool = False) -> None:
     """Write the inputs of a set and the answers of a checkpoint as a set of their own.
+
+    Of a model of windows every window is a sample, in the order of rows and instants: `u_next` with its instants, and those
+    inputs that do not change in time.
 
     Args:
         force: replace `out` where there is one.
@@ -46,30 +65,56 @@ def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device
         raise ValueError(f"{out}: predictions are written as HDF5, need a name that ends in .h5")
     saved = read_checkpoint(checkpoint)
     precision = dtype_of(saved.model()) or torch.float32
-    source = stream(path, batch_size=batch_size, device=where, dtype=precision)
+    source = stream(path, batch_size=batch_size, device=where, dtype=precision, window=saved.window)
     _check_free(out, source.set, checkpoint, force)
     answers = predict(checkpoint, source)
-    inputs = [source.set.variables[field.name] for field in saved.inputs]
-    known = source.set.variables
-    targets = [
-        replace(
-            known.get(field.name, inputs[0]),
-            name=field.name,
-            role="target",
-            units=field.units,
-            long_name=f"predicted {known[field.name].long_name if field.name in known else field.name}",
-            shape=tuple(answers[field.name].shape[1:]),
-            dtype=answers[field.name].dtype,
-        )
-        for field in saved.targets
-    ]
+    inputs = [source.info(field.name) for field in saved.inputs]
+    if saved.window is not None:
+        inputs = [replace(info, dtype=precision) for info in inputs if info.steps is None]
+    targets = [_answered(source, field, answers[field.name]) for field in saved.targets]
     told = {"checkpoint": checkpoint.name, "code_version": saved.code_version, "source": path.name}
     out.parent.mkdir(parents=True, exist_ok=True)
-    with ShardWriter(out, [*inputs, *targets], range(source.samples), source.domain, told) as shard:
-        given = {info.name: source.set.read(info.name, slice(None)) for info in inputs}
+    given, time = _beside(source, [info.name for info in inputs])
+    with ShardWriter(out, [*inputs, *targets], range(source.samples), source.domain, told, time) as shard:
         shard.append(given | answers)
         shard.finish({})
     console().print(f"{out}: {counted(source.samples, 'prediction')} of {', '.join(answers)}")
+
+
+def _answered(source: Stream, field: Field, answer: Tensor) -> VariableInfo:
+    """What is written of an answer."""
+    known = field.name in (*source.inputs, *source.targets)
+    return VariableInfo(
+        field.name,
+        "target",
+        field.units,
+        f"predicted {source.info(field.name).long_name if known else field.name}",
+        tuple(answer.shape[1 if field.steps is None else 2 :]),
+        answer.dtype,
+        field.steps,
+    )
+
+
+def _beside(source: Stream, names: Sequence[str]) -> tuple[dict[str, Tensor], TimeGrid | None]:
+    """Inputs of every sample of a stream, and where they are known the instants that a window asks for."""
+    if source.window is None:
+        return {name: source.set.read(name, slice(None)) for name in names}, None
+    kept: dict[str, list[Tensor]] = {name: [] for name in names}
+    for batch in source:
+        for name in names:
+            kept[name].append(batch[name].cpu())
+    return {name: torch.cat(parts) for name, parts in kept.items()}, _asked(source.set, source.window)
+
+
+def _asked(source: Set, window: Window) -> TimeGrid | None:
+    """The instants that each window of a set asks for, with all their digits."""
+    times = source.times(np.arange(len(source)))
+    if times is None or source.steps is None or not window.steps_out:
+        return None
+    first = window.stride * window.steps_in
+    long = [(row, steps) for row, steps in enumerate(source.steps.tolist()) if steps >= window.span]
+    views = [sliding_window_view(times[row, :steps], window.span)[:, first :: window.stride] for row, steps in long]
+    return TimeGrid(np.concatenate(views))
 
 
 def _check_free(out: Path, source: Set, checkpoint: Path, force: bool) -> None:

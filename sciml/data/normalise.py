@@ -6,10 +6,13 @@ import math
 from collections.abc import Sequence
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from sciml.data.stream import Batch, Stream
+from sciml.data.batch import MASK, Batch, joined
+from sciml.data.mixed import Mixed
+from sciml.data.stream import Stream
+from sciml.data.variables import VariableInfo
 
 
 class Normaliser(nn.Module):
@@ -37,28 +40,34 @@ class Normaliser(nn.Module):
         self.register_buffer("_scale", torch.tensor(self.scale, dtype=torch.float64), persistent=False)
 
     @classmethod
-    def of(cls, stream: Stream, names: Sequence[str], *, centre: bool = True) -> Normaliser:
+    def of(cls, stream: Stream | Mixed, names: Sequence[str], *, centre: bool = True) -> Normaliser:
         """Mean and standard deviation per channel over all samples and points of a stream, in float64.
 
-        Several variables are put together along channels in the order of `names`. A channel that is constant keeps scale 1.
+        Several variables are put together along channels in the order of `names`, as `joined` does it: each instant of a
+        window has its own channels, and numbers are channels, too. A channel that is constant keeps scale 1. Values that the
+        stream masks do not count.
 
         Args:
             centre: with False the shift is 0 and the scale the root mean square, so that zero stays zero.
         Raises:
-            ValueError: a variable that the set does not have.
+            ValueError: a variable that the set does not have; particles or series without a grid, whose channels come last;
+                whole samples of different length, or a channel without any good value.
         """
         for name in names:
-            if name not in stream.set.variables:
-                raise ValueError(f"{stream.set.path}: no variable {name!r}, there are {', '.join(stream.set.variables)}")
-        count, mean, spread = 0, torch.zeros(()), torch.zeros(())
+            _check_channels(stream.info(name), stream)
+        count, mean, spread = (torch.zeros((), dtype=torch.float64) for _ in range(3))
         for batch in stream:
-            channels = _joined(batch, names).to("cpu", torch.float64)
-            size, here = channels.shape[1], channels.mean(1)
+            channels, good = _channels(batch, names, _grid(batch, stream))
+            size = good.sum(1).double()
+            here = torch.where(good, channels, 0).sum(1) / size.clamp(min=1)
             # Means and squared distances of two sets of numbers joined (Chan, Golub & LeVeque 1983): no digits cancel.
             gap, total = here - mean, count + size
-            spread = spread + (channels - here[:, None]).square().sum(1) + gap.square() * (count * size / total)
-            mean = mean + gap * (size / total)
+            part = size / total.clamp(min=1)
+            spread = spread + torch.where(good, channels - here[:, None], 0).square().sum(1) + gap.square() * count * part
+            mean = mean + gap * part
             count = total
+        if not bool((count > 0).all()):
+            raise ValueError(f"{stream.set.path}: got no value of {', '.join(names)} for some channel, need at least one")
         shift = mean if centre else torch.zeros_like(mean)
         scale = (spread / count if centre else spread / count + mean.square()).sqrt()
         # What rounding leaves of a constant is no scale.
@@ -106,9 +115,31 @@ class Normalised(nn.Module):
         return self.targets.decode(self.model(self.inputs.encode(x)))
 
 
-def _joined(batch: Batch, names: Sequence[str]) -> Tensor:
-    """(channel, all samples and points together)."""
-    return torch.cat([batch[name].movedim(1, 0).flatten(1) for name in names])
+def _check_channels(info: VariableInfo, stream: Stream | Mixed) -> None:
+    if info.particles or (stream.set.domain is None and info.steps is not None):
+        raise ValueError(
+            f"{stream.set.path}: variable {info.name} has no grid and its channels come last; "
+            "a Normaliser takes (batch, channel, *space)"
+        )
+
+
+def _grid(batch: Batch, stream: Stream | Mixed) -> tuple[int, ...] | None:
+    if isinstance(stream, Mixed):
+        return stream.domain_of(batch).shape
+    if stream.window is None and "mask" in batch and "mask" not in stream.set.variables:
+        raise ValueError(f"{stream.set.path}: samples differ in length; open the stream with a window")
+    return None if stream.set.domain is None else stream.set.domain.shape
+
+
+def _channels(
+    batch: Batch, names: Sequence[str], grid: tuple[int, ...] | None
+) -> tuple[Float[Tensor, "channel value"], Bool[Tensor, "channel value"]]:
+    """The values of all samples and points together, and which of them are good."""
+    values = joined(batch, names, grid).to("cpu", torch.float64)
+    masks = [f"{name}{MASK}" for name in names]
+    # A mask is there for every variable or none.
+    good = joined(batch, masks, grid).cpu() if masks[0] in batch else torch.ones_like(values, dtype=torch.bool)
+    return values.movedim(1, 0).flatten(1), good.movedim(1, 0).flatten(1)
 
 
 __all__ = ["Normalised", "Normaliser"]

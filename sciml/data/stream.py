@@ -4,39 +4,61 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+import logging
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import closing
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor
 
+from sciml.data.bad_data import ON_BAD, BadData, OnBad
+from sciml.data.batch import NEXT, Batch
+from sciml.data.buffers import ahead
+from sciml.data.caching import Cache, chosen_cache
+from sciml.data.fetching import Fetched, Plan, on_device
+from sciml.data.formats.mapped import Mapped
 from sciml.data.order import permuted
 from sciml.data.rows import Rows, row_numbers
 from sciml.data.set import Set, open_set
+from sciml.data.values import DiskValues, MemoryValues
+from sciml.data.variables import VariableInfo
+from sciml.data.window import Items, Window
 from sciml.numerics.domain import Domain
 
-Batch = dict[str, Tensor]
-"""Variables by name, in the order of the set: (sample, channel, *space)."""
-
-WHOLE_SET_BYTES = 2 * 2**30
-"""Sets up to this size, in the dtype of the stream, are kept in memory."""
-
+_LOG = logging.getLogger("sciml.data")
 _ORDERED_AT_ONCE = 2**15
-_READ_AT_ONCE = 64 * 2**20
+_AHEAD = 2
+
+
+@dataclass(frozen=True)
+class Task:
+    """A batch to bring.
+
+    Args:
+        places: of its items in stored order.
+        begin, end: (epoch, position) before and after it.
+        share: see `Stream.endless`.
+    """
+
+    places: Tensor
+    begin: tuple[int, int]
+    end: tuple[int, int]
+    share: float
 
 
 class Stream:
-    """Samples of a set in batches, each sample exactly once per epoch.
+    """Samples of a set in batches, each exactly once per epoch.
 
     `for batch in stream` is one pass, for evaluation: always in stored order, whole batches on every rank, and the state stays
     as it is. `endless()` is for training: shuffled anew every epoch, each rank its share, resumable.
 
-    Small sets are read once and kept on the device, others are read batch by batch. Values are cast to `dtype` (phases stored
-    as bool become 0 and 1) and checked to be finite as they enter. Files that are kept are held against the checksums in their
-    manifests; of the others `sciml check` says whether their bytes were changed.
+    A sample is a row of the set, or with a `window` each window of each row. Values are cast to `dtype` (phases stored as bool
+    become 0 and 1) and checked to be finite as they enter. Files that are kept in memory are held against the checksums in
+    their manifests; of the others `sciml check` says whether their bytes were changed.
 
     Args:
         source: where the samples are.
@@ -45,10 +67,16 @@ class Stream:
         device, dtype: of the batches.
         rows: which rows of the set belong to the stream, in the order that counts as stored, or a mask; all if not given.
         rank, ranks: which part of each batch is this process's.
-        in_memory: whether the samples are kept on the device; decided by size (2 GiB) if not given.
+        window: cuts rows into windows in time. Of a state `u` a batch then has the given instants as `u` and those asked for
+            as `u_next`; of other variables that change in time the given instants, of targets those asked for.
+        cache: where the samples are kept; chosen by size if not given, and told by `told` and the log.
+        on_bad: what to do with samples that hold values that are not finite: "raise", "skip" them, or "mask": put zeros there
+            and add `u_mask`, True where values of `u` are good. What was skipped or masked is counted in `bad`.
+        readers: threads that read ahead where samples are not kept on the device; 0 for none.
     Raises:
         ValueError: an empty set or no rows, rows that are neither whole numbers nor a mask, a batch size below 1, a rank that
-            is not there, a dtype that is not of floating point, complex variables.
+            is not there, a dtype that is not of floating point, complex variables, a window longer than every sample, or
+            variables whose names a batch needs for something else.
         IndexError: a row that is not there.
     """
 
@@ -63,7 +91,10 @@ class Stream:
         rows: Rows | None = None,
         rank: int = 0,
         ranks: int = 1,
-        in_memory: bool | None = None,
+        window: Window | None = None,
+        cache: Cache | None = None,
+        on_bad: OnBad = "raise",
+        readers: int = 2,
     ) -> None:
         self.set = source
         self.batch_size = batch_size
@@ -73,23 +104,38 @@ class Stream:
         self.rows = None if rows is None else row_numbers(rows, len(source), str(source.path))
         self.rank = rank
         self.ranks = ranks
-        if not self.samples:
+        self.window = window
+        self.on_bad: OnBad = on_bad
+        self.readers = readers
+        self.bad = BadData()
+        if (len(source) if self.rows is None else len(self.rows)) == 0:
             raise ValueError(f"{source.path}: got no samples for a stream, need at least 1")
         _check_types(source, dtype)
         if batch_size < 1:
             raise ValueError(f"batch_size: got {batch_size}, need at least 1")
         if not 0 <= rank < ranks:
             raise ValueError(f"rank: got {rank} of {ranks} ranks, need 0 <= rank < ranks")
-        self._asked = in_memory
-        self.in_memory = self._bytes() <= WHOLE_SET_BYTES if in_memory is None else in_memory
-        self._kept: Batch | None = None
+        if on_bad not in ON_BAD:
+            raise ValueError(f"on_bad: got {on_bad!r}, need one of {', '.join(ON_BAD)}")
+        if readers < 0:
+            raise ValueError(f"readers: got {readers}, need at least 0")
+        numbers = np.arange(len(source)) if self.rows is None else self.rows
+        self._items = Items(len(numbers), None if source.steps is None else source.steps[numbers], window)
+        self._plan = Plan(source, numbers, self._items, dtype, on_bad)
+        self._asked: Cache | None = cache
+        self.cache, self.told = chosen_cache(self._plan.bytes, self.device, cache)
+        if self._items.too_short:
+            self.told += f"; {self._items.too_short} samples are too short for the window and left out"
+        _LOG.info("%s: %s", source.path, self.told)
+        self._values: DiskValues | MemoryValues | None = None
         self._ordered: _Ordered | None = None
+        self._last_good: Batch | None = None
         self._epoch, self._position = 0, 0
 
     @property
     def samples(self) -> int:
         """Per epoch."""
-        return len(self.set) if self.rows is None else len(self.rows)
+        return len(self._items)
 
     @property
     def domain(self) -> Domain:
@@ -104,40 +150,60 @@ class Stream:
 
     @property
     def inputs(self) -> tuple[str, ...]:
-        """Names of what is given, in the order in which channels are put together."""
-        return self.set.inputs
+        """Names of what is given, in the order in which channels are put together: with a window the states come first."""
+        return (*(self.set.states if self.window is not None else ()), *self.set.inputs)
 
     @property
     def targets(self) -> tuple[str, ...]:
-        """Names of what is asked for."""
-        return self.set.targets
+        """Names of what is asked for: with a window the next instants of the states come first."""
+        asked = self.window is not None and self.window.steps_out > 0
+        return (*(f"{name}{NEXT}" for name in self.set.states if asked), *self.set.targets)
+
+    def info(self, name: str) -> VariableInfo:
+        """What a batch holds under a name, with as many instants as it has there.
+
+        Raises:
+            ValueError: no such name.
+        """
+        stored = name.removesuffix(NEXT) if name not in self.set.variables and name in self.targets else name
+        if stored not in self.set.variables:
+            raise ValueError(f"{self.set.path}: no variable {name!r}, there are {', '.join((*self.inputs, *self.targets))}")
+        info = self.set.variables[stored]
+        if self.window is None or info.steps is None:
+            return info
+        asked = self.window.steps_out if (stored != name or info.role == "target") else self.window.steps_in
+        return replace(info, name=name, steps=asked or self.window.steps_in)
 
     def __len__(self) -> int:
         """Batches per epoch."""
         return -(-self.samples // self.batch_size)
 
     def __iter__(self) -> Iterator[Batch]:
-        for start in range(0, self.samples, self.batch_size):
-            yield self._batch(torch.arange(start, min(start + self.batch_size, self.samples), device=self._where))
+        with closing(self._batches(self._one_pass())) as batches:
+            for _, found in batches:
+                batch = self._counted(found)
+                if batch is not None:
+                    yield batch
 
-    def endless(self) -> Iterator[tuple[Batch, float]]:
+    def endless(self) -> Generator[tuple[Batch, float]]:
         """Batches without end, from the state on: this rank's rows of the next batch, and their share.
 
         The share is (rows here) x ranks / (rows of the batch): the mean over ranks of share x (mean over rows here) is the mean
         over the batch. A rank without a row gets one all the same, with share 0. The state counts a batch as done once it
-        was given out.
+        was given out. Where rows are skipped because they are bad, the share is still that of the rows that were meant.
         """
         while True:
-            epoch, start = self._epoch, self._position
-            stop = min(start + self.batch_size, self.samples)
-            size = stop - start
-            first, last = (start + size * r // self.ranks for r in (self.rank, self.rank + 1))
-            share = (last - first) * self.ranks / size
-            if first == last:
-                first, last = start, start + 1
-            batch = self._batch(self._shuffled(epoch, first, last))
-            self._epoch, self._position = (epoch, stop) if stop < self.samples else (epoch + 1, 0)
-            yield batch, share
+            with closing(self._batches(self._training(self._epoch, self._position))) as batches:
+                for task, found in batches:
+                    if (self._epoch, self._position) != task.begin:
+                        break  # a state was loaded
+                    self._epoch, self._position = task.end
+                    batch = self._counted(found)
+                    if batch is not None:
+                        self._remember(batch)
+                        yield batch, task.share
+                    elif self.ranks > 1:  # the others wait for this process
+                        yield self._stand_in(*task.begin), 0.0
 
     def state_dict(self) -> dict[str, int | str]:
         """Where `endless` is: plain values, below 1 KiB. Position counts samples, so that the batch size may change."""
@@ -147,7 +213,7 @@ class Stream:
         """Continue from a state: the same batches follow, bit for bit.
 
         Raises:
-            ValueError: the state is of another set, other rows, another seed, or not a state.
+            ValueError: the state is of another set, other rows, another window or seed, or not a state.
         """
         for key, mine in (("fingerprint", self.fingerprint), ("seed", self.seed)):
             if state.get(key) != mine:
@@ -159,48 +225,59 @@ class Stream:
 
     @cached_property
     def fingerprint(self) -> str:
-        """Of the set and the rows: what a state may be loaded into."""
+        """Of the set, the rows and the window: what a state may be loaded into."""
         rows = "all" if self.rows is None else hashlib.blake2b(self.rows.tobytes(), digest_size=16).hexdigest()
-        text = json.dumps([self.set.fingerprint, rows])
+        window = () if self.window is None else (self.window.steps_in, self.window.steps_out, self.window.stride)
+        text = json.dumps([self.set.fingerprint, rows, *window])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def subset(self, rows: Rows) -> Stream:
-        """A stream of some of these samples, by their place in stored order or a mask over it, at its beginning."""
+        """A stream of some of these rows, by their place in stored order or a mask over it, at its beginning.
+
+        Rows are whole samples of the set also where there is a window.
+        """
+        own = np.arange(len(self.set)) if self.rows is None else self.rows
         return Stream(
             self.set,
             batch_size=self.batch_size,
             seed=self.seed,
             device=self.device,
             dtype=self.dtype,
-            rows=self._rows(row_numbers(rows, self.samples, f"stream of {self.set.path}")),
+            rows=own[row_numbers(rows, len(own), f"stream of {self.set.path}")],
             rank=self.rank,
             ranks=self.ranks,
-            in_memory=self._asked,
+            window=self.window,
+            cache=self._asked,
+            on_bad=self.on_bad,
+            readers=self.readers,
         )
 
     def split(self, *, validation: int, seed: int = 0) -> tuple[Stream, Stream]:
-        """Hold out `validation` samples drawn at random: (what is left, what is held out), each in stored order.
+        """Hold out `validation` rows drawn at random: (what is left, what is held out), each in stored order.
+
+        Rows are whole samples of the set: no window is in both, nor are two windows of one trajectory.
 
         Raises:
-            ValueError: fewer than 1 sample would be held out or left.
+            ValueError: fewer than 1 row would be held out or left.
         """
-        if not 0 < validation < self.samples:
-            raise ValueError(f"validation: got {validation} of {self.samples} samples, need at least 1 held out and 1 left")
-        drawn = permuted(np.arange(self.samples), self.samples, seed=seed, epoch=0)
+        rows = self._items.rows
+        if not 0 < validation < rows:
+            raise ValueError(f"validation: got {validation} of {rows} samples, need at least 1 held out and 1 left")
+        drawn = permuted(np.arange(rows), rows, seed=seed, epoch=0)
         return self.subset(np.sort(drawn[validation:])), self.subset(np.sort(drawn[:validation]))
 
-    def _rows(self, places: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Rows of the set at places in stored order."""
-        return places if self.rows is None else self.rows[places]
+    def training_batch(self, epoch: int, start: int) -> tuple[Batch, float] | None:
+        """The batch that begins at a position of an epoch of training, with its share, for whoever mixes streams.
 
-    def _bytes(self) -> int:
-        shapes = (torch.Size(info.shape).numel() for info in self.set.variables.values())
-        return sum(shapes) * self.dtype.itemsize * self.samples
-
-    @property
-    def _where(self) -> torch.device:
-        """Where places are looked up."""
-        return self.device if self.in_memory else torch.device("cpu")
+        None where every sample of it is skipped; the state stays as it is.
+        """
+        task = next(self._training(epoch, start))
+        with closing(self._batches(iter([task]))) as batches:
+            batch = self._counted(next(batches)[1])
+        if batch is None:
+            return (self._stand_in(epoch, start), 0.0) if self.ranks > 1 else None
+        self._remember(batch)
+        return batch, task.share
 
     def _shuffled(self, epoch: int, start: int, stop: int) -> Tensor:
         """Places in stored order of the samples at positions start ... stop - 1 of an epoch of training."""
@@ -211,38 +288,75 @@ class Stream:
             ordered = self._ordered = _Ordered(epoch, start, torch.from_numpy(places).to(self._where))
         return ordered.places[start - ordered.start : stop - ordered.start]
 
-    def _batch(self, places: Tensor) -> Batch:
-        if self.in_memory:
-            kept = self._kept or self._keep()
-            return {name: values.index_select(0, places) for name, values in kept.items()}
-        return self._read(self._rows(places.numpy()))
+    @property
+    def _where(self) -> torch.device:
+        """Where places are looked up."""
+        return self.device if self._gathers else torch.device("cpu")
 
-    def _keep(self) -> Batch:
-        self.set.verify(self._rows(np.arange(self.samples)))
-        pieces: list[Batch] = []
-        step = max(1, _READ_AT_ONCE * self.samples // max(self._bytes(), 1))
-        for start in range(0, self.samples, step):
-            pieces.append(self._read(self._rows(np.arange(start, min(start + step, self.samples)))))
-        self._kept = {name: torch.cat([piece.pop(name) for piece in pieces]) for name in self.set.variables}
-        return self._kept
+    @property
+    def _gathers(self) -> bool:
+        """Whether batches are put together where they are used."""
+        return self.cache == "device" or (self.cache == "memory" and self.device.type == "cpu")
 
-    def _read(self, rows: npt.NDArray[np.int64]) -> Batch:
-        batch: Batch = {}
-        for name in self.set.variables:
-            stored = self.set.read(name, rows)
-            values = stored.to(self.dtype)
-            if not bool(values.isfinite().all()):
-                raise ValueError(self._not_finite(name, stored, values, rows))
-            batch[name] = values.to(self.device)
-        return batch
+    def _one_pass(self) -> Iterator[Task]:
+        for start in range(0, self.samples, self.batch_size):
+            stop = min(start + self.batch_size, self.samples)
+            yield Task(torch.arange(start, stop, device=self._where), (0, start), (0, stop), 1.0)
 
-    def _not_finite(self, name: str, stored: Tensor, values: Tensor, rows: npt.NDArray[np.int64]) -> str:
-        index = tuple(torch.nonzero(~values.isfinite())[0].tolist())
-        file, row = self.set.locate(int(rows[index[0]]))
-        what = f"{file}: variable {name}, sample {row} of this file holds {stored[index].item()} at {index[1:]}"
-        if bool(torch.isfinite(stored[index])):
-            return f"{what}, too large for {self.dtype}; take a wider dtype"
-        return f"{what}, need finite values; `sciml check {file}` lists them, then generate or copy this file again"
+    def _training(self, epoch: int, start: int) -> Iterator[Task]:
+        while True:
+            stop = min(start + self.batch_size, self.samples)
+            size = stop - start
+            first, last = (start + size * r // self.ranks for r in (self.rank, self.rank + 1))
+            share = (last - first) * self.ranks / size
+            if first == last:
+                first, last = start, start + 1
+            end = (epoch, stop) if stop < self.samples else (epoch + 1, 0)
+            yield Task(self._shuffled(epoch, first, last), (epoch, start), end, share)
+            epoch, start = end
+
+    def _batches(self, tasks: Iterator[Task]) -> Generator[tuple[Task, Fetched]]:
+        """Each task with its batch on the device."""
+        plan, values = self._plan, self._opened_values()
+        if self._gathers:
+            for task in tasks:
+                yield task, plan.batch(values, task.places)
+            return
+        read = ahead(tasks, lambda task: plan.batch(values, task.places), readers=self.readers, depth=_AHEAD)
+        with closing(read) as fetched:
+            yield from on_device(fetched, self.device)
+
+    def _opened_values(self) -> DiskValues | MemoryValues:
+        if self._values is None:
+            if self.cache == "disk":
+                self._values = DiskValues(self._plan, pinned=self.device.type == "cuda")
+            else:
+                self._values = MemoryValues(self._plan, self._where)
+                if not self._values.finite and self.on_bad == "raise":
+                    for task in self._one_pass():
+                        self._plan.batch(self._values, task.places)  # says which value it is
+        return self._values
+
+    def _counted(self, found: Fetched) -> Batch | None:
+        if found.bad:
+            if not self.bad:
+                _LOG.warning("%s: %s; on_bad=%r, the counts go on in `bad`", self.set.path, found.bad, self.on_bad)
+            self.bad.add(found.bad)
+        return found.batch
+
+    def _remember(self, batch: Batch) -> None:
+        self._last_good = batch if self.on_bad == "skip" and self.ranks > 1 else None
+
+    def _stand_in(self, epoch: int, start: int) -> Batch:
+        """A batch for a rank whose own is all bad: its last good one, or else its next."""
+        if self._last_good is None:
+            for task in self._training(epoch, start):
+                batch = self._plan.batch(self._opened_values(), task.places).batch
+                if batch is not None:
+                    return {name: values.to(self.device) for name, values in batch.items()}
+                if task.end[0] > epoch + 1:
+                    raise ValueError(f"{self.set.path}: rank {self.rank} finds no sample without bad values in an epoch")
+        return self._last_good or {}
 
 
 class _Ordered:
@@ -264,25 +378,36 @@ def _check_types(source: Set, dtype: torch.dtype) -> None:
 
 
 def stream(
-    path: str | Path,
+    source: str | Path | Set,
     *,
     batch_size: int,
     seed: int = 0,
     device: torch.device | str = "cpu",
     dtype: torch.dtype = torch.float32,
     domain: Domain | None = None,
+    split: str | None = None,
+    mapping: Mapping[str, Mapped] | None = None,
     rows: Rows | None = None,
     rank: int | None = None,
     ranks: int | None = None,
+    window: Window | None = None,
+    cache: Cache | None = None,
+    on_bad: OnBad = "raise",
+    readers: int = 2,
 ) -> Stream:
     """Open a set and stream it; see `open_set` and `Stream` for the arguments and errors.
 
     Args:
+        source: a path, or a set that was opened.
+        domain, split, mapping: of `open_set`, for a path.
         rank, ranks: from torch.distributed where it is initialised, else 0 of 1.
     """
     distributed = torch.distributed.is_available() and torch.distributed.is_initialized()
+    if isinstance(source, Set) and not (domain is None and split is None and mapping is None):
+        raise ValueError("source: got an opened set, for which domain, split and mapping are settled")
+    opened = source if isinstance(source, Set) else open_set(source, domain=domain, split=split, mapping=mapping)
     return Stream(
-        open_set(path, domain=domain),
+        opened,
         batch_size=batch_size,
         seed=seed,
         device=device,
@@ -290,7 +415,11 @@ def stream(
         rows=rows,
         rank=rank if rank is not None else torch.distributed.get_rank() if distributed else 0,
         ranks=ranks if ranks is not None else torch.distributed.get_world_size() if distributed else 1,
+        window=window,
+        cache=cache,
+        on_bad=on_bad,
+        readers=readers,
     )
 
 
-__all__ = ["WHOLE_SET_BYTES", "Batch", "Stream", "stream"]
+__all__ = ["Batch", "Stream", "Task", "stream"]

@@ -1,16 +1,17 @@
-"""What every table has beside ours: the mean of the training answers, a ridge regression, and neuraloperator's FNO."""
+"""What every table has beside ours: the training mean, the state as it was, a ridge regression, and neuraloperator's FNO."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.training.objectives import joined
-from sciml.training.streams import Samples
+from sciml.data.batch import NEXT, joined
+from sciml.training.checkpoint import fields_of
+from sciml.training.streams import Samples, domains_of, grid_of
 
 PENALTIES = tuple(10.0 ** (k / 2) for k in range(-16, 5))
 """Those that `ridge` tries: 1e-8 ... 1e2."""
@@ -79,11 +80,65 @@ class LinearMap(nn.Module):
         return u.unflatten(1, self.offset.shape) + self.offset
 
 
+class Persistence(nn.Module):
+    """The state stays as it was: each output channel is an input channel.
+
+    Args:
+        places: of the output channels among the input channels.
+        in_channels: how many inputs there are.
+    """
+
+    def __init__(self, places: tuple[int, ...], in_channels: int) -> None:
+        super().__init__()
+        self.places = places
+        self.in_channels = in_channels
+
+    def forward(self, a: Float[Tensor, "batch in_channel *space"]) -> Float[Tensor, "batch channel *space"]:
+        """Those channels.
+
+        Raises:
+            ValueError: another number of input channels.
+        """
+        if a.shape[1] != self.in_channels:
+            raise ValueError(f"a: got shape {tuple(a.shape)}, need (batch, {self.in_channels}, *grid)")
+        return a[:, list(self.places)]
+
+
+def persistence(stream: Samples, *, inputs: Sequence[str] | None = None, targets: Sequence[str] | None = None) -> Persistence:
+    """The last given instant of each state, for every instant that is asked for.
+
+    Args:
+        stream: with a window; nothing is read of it.
+        inputs, targets: in the order of a model's channels; the stream's own if not given.
+    Raises:
+        ValueError: a target that is no next state, or whose state is not given.
+    """
+    names = tuple(stream.inputs if inputs is None else inputs)
+    last: dict[str, range] = {}
+    end = 0
+    for field in fields_of(stream, names):
+        end += field.channels
+        last[field.name] = range(end - field.channels // (field.steps or 1), end)
+    places: list[int] = []
+    for field in fields_of(stream, stream.targets if targets is None else targets):
+        state = field.name.removesuffix(NEXT)
+        if state == field.name or field.steps is None or state not in last:
+            raise ValueError(
+                f"target {field.name}: is not the next of a given state ({', '.join(names)}), so it cannot stay as it was; "
+                "open the stream with a window, and ask for states only"
+            )
+        places += [*last[state]] * field.steps
+    return Persistence(tuple(places), end)
+
+
 def mean_of_training(stream: Samples) -> TrainingMean:
-    """The mean target over one pass of a stream, summed in float64."""
+    """The mean target over one pass of a stream, summed in float64; of windows, that of each instant asked for.
+
+    Raises:
+        ValueError: no samples, or samples of several grids.
+    """
     total, samples, dtype = None, 0, torch.float64
-    for batch in stream:
-        targets = joined(batch, stream.targets)
+    for _, targets in _pairs(stream):
         part = targets.double().sum(0)
         total = part if total is None else total + part
         samples, dtype = samples + len(targets), targets.dtype
@@ -101,12 +156,11 @@ def ridge(stream: Samples, *, penalties: Sequence[float] = PENALTIES) -> LinearM
     the samples' and the points' matrices; keeps all samples in memory.
 
     Raises:
-        ValueError: fewer than 3 samples, or inputs that are all the same.
+        ValueError: fewer than 3 samples, samples of several grids, or inputs that are all the same.
 
     Source: Hastie, Tibshirani & Friedman, The Elements of Statistical Learning (2009), 3.4.1 and 7.10.
     """
-    pairs = [(joined(batch, stream.inputs), joined(batch, stream.targets)) for batch in stream]
-    a, u = (torch.cat(parts) for parts in zip(*pairs, strict=True))
+    a, u = (torch.cat(parts) for parts in zip(*_pairs(stream), strict=True))
     if len(a) < 3:
         raise ValueError(f"stream: got {len(a)} samples, a regression needs at least 3")
     x, y = a.flatten(1).double(), u.flatten(1).double()
@@ -137,6 +191,16 @@ def ridge(stream: Samples, *, penalties: Sequence[float] = PENALTIES) -> LinearM
         offset = y_mean - x_mean @ left
     kept = None if right is None else right.to(u)
     return LinearMap(left.contiguous().to(u), kept, offset.to(u).unflatten(0, u.shape[1:]), tuple(a.shape[1:]))
+
+
+def _pairs(stream: Samples) -> Iterator[tuple[Tensor, Tensor]]:
+    """(inputs, targets) of each batch, joined along the channels."""
+    domains = domains_of(stream)
+    if len(domains) > 1:
+        raise ValueError(f"stream: brings samples of the grids {[d.shape for d in domains]}; this baseline needs one grid")
+    for batch in stream:
+        grid = grid_of(batch, stream.targets, domains)
+        yield joined(batch, stream.inputs, grid), joined(batch, stream.targets, grid)
 
 
 class NeuralOperatorFNO(nn.Module):
@@ -203,4 +267,13 @@ def _without_metadata(module: nn.Module, state: dict[str, object], prefix: str, 
     state.pop("_metadata", None)
 
 
-__all__ = ["PENALTIES", "LinearMap", "NeuralOperatorFNO", "TrainingMean", "mean_of_training", "ridge"]
+__all__ = [
+    "PENALTIES",
+    "LinearMap",
+    "NeuralOperatorFNO",
+    "Persistence",
+    "TrainingMean",
+    "mean_of_training",
+    "persistence",
+    "ridge",
+]

@@ -20,9 +20,10 @@ from torch import Tensor, nn
 
 import sciml
 from sciml.data.atomic import write_whole
+from sciml.data.window import Window
 from sciml.numerics.domain import Domain
 from sciml.training.description import Plain, build, describe
-from sciml.training.streams import HasVariables
+from sciml.training.streams import Described, HasVariables
 
 FORMAT = "sciml checkpoint"
 VERSION = 1
@@ -37,12 +38,14 @@ class Field:
 
     Args:
         units: of the values that the model takes or gives.
-        channels: how many of the model's channels are this variable.
+        channels: how many of the model's channels are this variable, all its instants together.
+        steps: how many instants that are; None where it does not change in time.
     """
 
     name: str
     units: str = "1"
     channels: int = 1
+    steps: int | None = None
 
 
 @dataclass(frozen=True)
@@ -52,10 +55,11 @@ class Checkpoint:
     Args:
         description: class and arguments of the model, as plain containers.
         weights: its state dict, on the CPU.
-        domain: the grid it was trained on; None where that was not told.
+        domain: the grid it was trained on; None where that was not told, or there were several.
         inputs, targets: variables in the order of the channels.
         metrics: by name, as the one who saved it measured them.
         training: the rest of the state of a run (`last.pt`), or None.
+        window: how the stream that it was trained on cut samples in time; None where it did not.
     """
 
     path: Path
@@ -67,6 +71,7 @@ class Checkpoint:
     metrics: Mapping[str, float]
     code_version: str
     training: Mapping[str, Any] | None
+    window: Window | None = None
 
     def model(self, *, trust: Sequence[str] = ()) -> nn.Module:
         """The model, on the CPU, in evaluation mode; see `load`."""
@@ -80,10 +85,25 @@ class Checkpoint:
         return model.eval()
 
 
-def fields_of(source: HasVariables, names: Sequence[str]) -> tuple[Field, ...]:
-    """Names, units and channels of some variables of a set."""
-    found = [source.variables[name] for name in names]
-    return tuple(Field(info.name, info.units, info.shape[0]) for info in found)
+def fields_of(source: Described | HasVariables, names: Sequence[str]) -> tuple[Field, ...]:
+    """Names, units, channels and instants of some variables, as the batches of a stream have them, or the samples of a set.
+
+    Raises:
+        ValueError: no variable of such a name.
+    """
+    return tuple(_field(source, name) for name in names)
+
+
+def _field(source: Described | HasVariables, name: str) -> Field:
+    if isinstance(source, Described):
+        info, gridded = source.info(name), source.set.domain is not None
+    elif name in source.variables:
+        info, gridded = source.variables[name], source.domain is not None
+    else:
+        raise ValueError(f"variable {name}: not in the set, which has {', '.join(source.variables)}")
+    # On a grid, instants are joined along the channels; without one a model sees numbers and particles as they are.
+    channels = (info.steps or 1) * info.shape[0] if gridded else info.shape[-1]
+    return Field(name, info.units, channels, info.steps)
 
 
 def save(
@@ -94,17 +114,21 @@ def save(
     inputs: Sequence[Field],
     targets: Sequence[Field],
     metrics: Mapping[str, float] | None = None,
+    window: Window | None = None,
 ) -> None:
     """Write a checkpoint: beside its name first, then renamed, so that a half-written one is never met.
 
     Every argument of the model's constructor must be kept as an attribute of the same name: a number, text, tuple, tensor,
     Domain, frozen dataclass of those, or module.
 
+    Args:
+        inputs, targets: in the order of the model's channels; `fields_of` a stream gives them.
+        window: of the stream that it was trained on.
     Raises:
         ValueError: an argument is not kept, or is something else.
         OSError: the file cannot be written; what stood there before is untouched.
     """
-    write(Path(path), content(model, domain=domain, inputs=inputs, targets=targets, metrics=metrics))
+    write(Path(path), content(model, domain=domain, inputs=inputs, targets=targets, metrics=metrics, window=window))
 
 
 def load(path: str | Path, *, trust: Sequence[str] = (), kind: type[ModelType] = nn.Module) -> ModelType:
@@ -151,6 +175,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             metrics=_of(dict, found, "metrics"),
             code_version=_of(str, found, "code_version"),
             training=None if found["training"] is None else _of(dict, found, "training"),
+            window=None if found.get("window") is None else Window(**_of(dict, found, "window")),
         )
     except KeyError as fact:
         raise ValueError(f"{path}: a sciml checkpoint without {fact}; take another copy") from None
@@ -181,6 +206,7 @@ def content(
     metrics: Mapping[str, float] | None = None,
     weights: Mapping[str, Tensor] | None = None,
     training: Mapping[str, Plain] | None = None,
+    window: Window | None = None,
 ) -> dict[str, Plain]:
     """What the file of a checkpoint holds; `weights` stands for the model's own where given."""
     return {
@@ -194,6 +220,7 @@ def content(
         "metrics": dict(metrics or {}),
         "code_version": sciml.__version__,
         "training": training,
+        "window": None if window is None else dict(vars(window)),
     }
 
 

@@ -20,12 +20,13 @@ from rich.console import Console
 from rich.table import Table as RichTable
 from torch import Tensor, nn
 
+from sciml.data.batch import joined
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
 from sciml.training.checkpoint import write_bytes
 from sciml.training.models import check_dtype, in_evaluation
-from sciml.training.objectives import joined
-from sciml.training.streams import Samples
+from sciml.training.objectives import without_bad
+from sciml.training.streams import Samples, domain_of, domains_of
 
 Metric = Callable[[Tensor, Tensor, Domain], Float[Tensor, "batch"]]
 """(prediction, truth, domain) -> one number per sample; fields are (batch, channel, *space)."""
@@ -169,8 +170,9 @@ def evaluate(
 ) -> Table:
     """Errors of a model and of its baselines on every sample of a stream, in float64.
 
-    Models are moved to the device of the stream. A baseline that cannot take the samples, such as a ridge regression on
-    another grid than its own, keeps its row, with the reason in place of the numbers.
+    Instants are joined along the channels, numbers are spread over the grid, and where the stream masks bad values of a target
+    they count as met. Models are moved to the device of the stream. A baseline that cannot take the samples, such as a ridge
+    regression on another grid than its own, keeps its row, with the reason in place of the numbers.
 
     Args:
         stream: of test samples, which nothing was chosen on.
@@ -219,8 +221,8 @@ def _row(
     inputs: tuple[str, ...],
     targets: tuple[str, ...],
 ) -> Row:
-    domain = stream.set.domain
-    if domain is None:
+    domains = domains_of(stream)
+    if not domains:
         raise ValueError("stream: its set has no grid, which norms are taken over; open it with its `domain`")
     errors: dict[str, list[Tensor]] = {metric: [] for metric in metrics}
     seconds: list[float] = []
@@ -228,7 +230,8 @@ def _row(
     done = 0
     with in_evaluation(model):
         for batch in stream:
-            given, truth = joined(batch, inputs), joined(batch, targets)
+            domain = domain_of(batch, targets, domains)
+            given, truth = (joined(batch, names, domain.shape) for names in (inputs, targets))
             if not seconds:
                 check_dtype(model, given)
                 model(given)  # plans, kernels and caches are made by the first call, whose time says nothing
@@ -236,6 +239,7 @@ def _row(
             prediction = model(given)
             seconds.append((_now(stream.device) - before) / len(given))
             _check_finite(name, prediction, done)
+            prediction = without_bad(prediction, batch, targets, domain.shape)
             for metric, function in metrics.items():
                 values = function(prediction.double(), truth.double(), domain).cpu()
                 _check_truth(metric, values, truth, targets, done)

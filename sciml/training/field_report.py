@@ -9,12 +9,12 @@ import torch
 from matplotlib.figure import Figure
 from torch import nn
 
+from sciml.data.batch import Batch, joined
 from sciml.data.stream import Stream
 from sciml.data.variables import VariableInfo
 from sciml.plots.fields import Panel, field_panels, learning_curves
 from sciml.training.evaluate import Table
 from sciml.training.fit import Run
-from sciml.training.objectives import joined
 from sciml.training.report import write_report
 
 
@@ -29,7 +29,8 @@ def write_field_report(
 ) -> None:
     """Write one self-contained HTML file: facts, errors, curves, and input, truth, prediction and error of test samples.
 
-    The samples are those with the least, the median and the greatest error of the model.
+    The samples are those with the least, the median and the greatest error of the model. Of a state the last given and the
+    first next instant are pictured.
 
     Args:
         run: of the model in the first row of `table`.
@@ -73,13 +74,15 @@ def _pictures(model: nn.Module, table: Table, test: Stream, baselines: Mapping[s
     errors = table.rows[0].errors[table.metrics[0]]
     order = errors.argsort()
     rows = [int(order[i]) for i in (0, len(order) // 2, len(order) - 1)]
-    batch = next(iter(test.subset(rows)))
-    given, truth = joined(batch, test.inputs), joined(batch, test.targets)
-    source, target = (f"{info.long_name}{'' if info.units == '1' else f' [{info.units}]'}" for info in _pictured(test))
+    batch = _picked(test, rows)
+    given, truth = (joined(batch, names, test.domain.shape) for names in (test.inputs, test.targets))
+    infos = _pictured(test)
+    source, target = (f"{info.long_name}{'' if info.units == '1' else f' [{info.units}]'}" for info in infos)
+    last = ((infos[0].steps or 1) - 1) * infos[0].shape[0]
     prediction = model.eval()(given)
     name = table.rows[0].name
     panels = [
-        Panel(f"input: {source}", given[:, 0]),
+        Panel(f"input: {source}", given[:, last]),
         Panel(f"truth: {target}", truth[:, 0]),
         Panel(name, prediction[:, 0], like=f"truth: {target}"),
         Panel(f"error of {name}", (prediction - truth)[:, 0], signed=True),
@@ -90,6 +93,21 @@ def _pictures(model: nn.Module, table: Table, test: Stream, baselines: Mapping[s
     return field_panels(panels, test.domain, [f"sample {row}: {float(errors[row]):.1%}" for row in rows])
 
 
+def _picked(test: Stream, numbers: Sequence[int]) -> Batch:
+    """Some samples of a pass over the stream, in the order given; with a window a sample is not a row of the set."""
+    found: dict[int, Batch] = {}
+    done = 0
+    for batch in test:
+        rows = len(next(iter(batch.values())))
+        for number in {*numbers} & {*range(done, done + rows)}:
+            found[number] = {name: values[number - done : number - done + 1] for name, values in batch.items()}
+        done += rows
+        if len(found) == len({*numbers}):
+            break
+    names = (*test.inputs, *test.targets)
+    return {name: torch.cat([found[number][name] for number in numbers]) for name in names}
+
+
 def _pictured(test: Stream) -> tuple[VariableInfo, VariableInfo]:
     """The first input and the first target."""
-    return test.set.variables[test.inputs[0]], test.set.variables[test.targets[0]]
+    return test.info(test.inputs[0]), test.info(test.targets[0])

@@ -18,10 +18,10 @@ from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
-from sciml.data.stream import Batch
+from sciml.data.batch import Batch, joined
 from sciml.training.logs import Log, Record
 from sciml.training.models import check_dtype
-from sciml.training.objectives import Objective, joined
+from sciml.training.objectives import Objective
 from sciml.training.optimisers import Adam, Optimiser
 from sciml.training.ranks import Ranks
 from sciml.training.run_folder import RunFolder, settings_of
@@ -81,6 +81,9 @@ def fit(
     precision: Precision = "float32",
 ) -> Run:
     """Train `model` in place so that `objective` falls on the samples of `stream`.
+
+    Every objective fits that takes the model and a batch; the stream need not have a grid. The log says where the samples are
+    kept and, beside each line, how many values were not finite so far, where the stream tells.
 
     With `out`, every `every` steps: a line in `log.csv` and `log.jsonl`, the full state in `last.pt`, and `best.pt` when the
     validation error is the least so far. Both are checkpoints for `sciml.load`. The same call with the same `out`, and a model
@@ -143,6 +146,8 @@ def fit(
     was_training = model.training
     model.train()
     with Log(folder.path, steps, folder.log_position, silent=not ranks.first) as log, _sigterm(folder.path is not None) as stop:
+        if told := getattr(stream, "told", ""):
+            log.event(progress.step, told)
         good = state.capture()
         while progress.step < steps:
             losses.append(_backward(trained, objective, *next(batches), accumulate))
@@ -169,6 +174,8 @@ def fit(
                 error = None if validation is None else _validate(judged, criterion or objective, validation, state)
                 best = best if error is None else _least(error, best, state, folder)
                 log.line(_record(progress, error, float(rule.param_groups[0]["lr"])))
+                if bad := getattr(stream, "bad", None):
+                    log.event(progress.step, str(bad))
             if due or (stopping and trouble is None and state.finite()):
                 good = _keep(state, folder, log)
             if stopping:

@@ -8,76 +8,106 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.data.stream import Batch
+from sciml.data.batch import MASK, Batch, joined
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
+from sciml.training.streams import domain_of
 
 Scalar = Float[Tensor, ""]
 Objective = Callable[[nn.Module, Batch], Scalar]
 
 
-def joined(batch: Batch, names: Sequence[str]) -> Float[Tensor, "batch channel *space"]:
-    """Several variables of a batch as one tensor, channels one after the other in the order of `names`.
-
-    Raises:
-        ValueError: a name that the batch does not have.
-    """
-    for name in names:
-        if name not in batch:
-            raise ValueError(f"variable {name}: not in the batch, which has {', '.join(batch)}")
-    if len(names) == 1:
-        return batch[names[0]]
-    return torch.cat([batch[name] for name in names], dim=1)
-
-
 @dataclass(frozen=True)
 class RelativeL2:
-    """Mean over the batch of `relative_l2`: the model maps the inputs, joined along the channels, to the targets."""
+    """Mean over the batch of `relative_l2`: the model maps the inputs, joined along the channels, to the targets.
 
-    domain: Domain
+    Instants count as channels, and numbers are spread over the grid. Where a batch says in `u_mask` which values of a target
+    are good, the others count as met.
+
+    Args:
+        domain: the grid; or several of different shapes, of which every batch has one.
+        inputs, targets: names of variables, in the order of the model's channels.
+    Raises:
+        ValueError: no grid, grids with other numbers of axes, or two of one shape.
+    """
+
+    domain: Domain | Sequence[Domain]
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_domains(self.domain)
+
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        return relative_l2(*_answers(self, model, batch), self.domain).mean()
+        return relative_l2(*_answers(self, model, batch)).mean()
 
 
 @dataclass(frozen=True)
 class RelativeH1:
-    """Mean over the batch of `relative_h1`, function and gradient by the quadrature of the domain."""
+    """Mean over the batch of `relative_h1`, function and gradient by the quadrature of the domain; see `RelativeL2`."""
 
-    domain: Domain
+    domain: Domain | Sequence[Domain]
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
 
+    def __post_init__(self) -> None:
+        _check_domains(self.domain)
+
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        return relative_h1(*_answers(self, model, batch), self.domain).mean()
+        return relative_h1(*_answers(self, model, batch)).mean()
 
 
 @dataclass(frozen=True)
 class RelativeH1Spectral:
-    """Mean over the batch of `relative_h1_spectral`, the objective and the H1 of the MgNO paper."""
+    """Mean over the batch of `relative_h1_spectral`, the objective and the H1 of the MgNO paper; see `RelativeL2`."""
 
-    domain: Domain
+    domain: Domain | Sequence[Domain]
     inputs: tuple[str, ...]
     targets: tuple[str, ...]
     scale: float = 1.0
     cutoff: int = 20
 
+    def __post_init__(self) -> None:
+        _check_domains(self.domain)
+
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
-        return relative_h1_spectral(*_answers(self, model, batch), self.domain, self.scale, self.cutoff).mean()
+        return relative_h1_spectral(*_answers(self, model, batch), self.scale, self.cutoff).mean()
+
+
+def without_bad(
+    prediction: Float[Tensor, "batch channel *space"], batch: Batch, targets: Sequence[str], grid: Sequence[int] | None
+) -> Float[Tensor, "batch channel *space"]:
+    """The prediction with zeros where the batch says that the truth is not good, and is zero, too."""
+    if not all(f"{name}{MASK}" in batch for name in targets):
+        return prediction
+    good = joined(batch, [f"{name}{MASK}" for name in targets], grid)
+    return torch.where(good, prediction, 0)
+
+
+def _check_domains(given: Domain | Sequence[Domain]) -> None:
+    domains = _several(given)
+    shapes = sorted(domain.shape for domain in domains)
+    if not shapes or len({len(shape) for shape in shapes}) > 1 or any(a == b for a, b in pairwise(shapes)):
+        raise ValueError(f"domain: got grids {shapes}, need at least one, no two of one shape, all with as many axes")
+
+
+def _several(domain: Domain | Sequence[Domain]) -> tuple[Domain, ...]:
+    return (domain,) if isinstance(domain, Domain) else tuple(domain)
 
 
 def _answers(
     objective: RelativeL2 | RelativeH1 | RelativeH1Spectral, model: nn.Module, batch: Batch
-) -> tuple[Float[Tensor, "batch channel *space"], Float[Tensor, "batch channel *space"]]:
-    """(prediction, truth)."""
-    return model(joined(batch, objective.inputs)), joined(batch, objective.targets)
+) -> tuple[Float[Tensor, "batch channel *space"], Float[Tensor, "batch channel *space"], Domain]:
+    """(prediction, truth, the grid of both)."""
+    domain = domain_of(batch, objective.targets, _several(objective.domain))
+    given, truth = (joined(batch, names, domain.shape) for names in (objective.inputs, objective.targets))
+    return without_bad(model(given), batch, objective.targets, domain.shape), truth, domain
 
 
-__all__ = ["Batch", "Objective", "RelativeH1", "RelativeH1Spectral", "RelativeL2", "Scalar", "joined"]
+__all__ = ["Batch", "Objective", "RelativeH1", "RelativeH1Spectral", "RelativeL2", "Scalar", "without_bad"]

@@ -20,7 +20,7 @@ from sciml.training.checkpoint import content, fields_of, read_checkpoint, weigh
 from sciml.training.description import Plain, describe, readable
 from sciml.training.ranks import Ranks
 from sciml.training.state import Captured
-from sciml.training.streams import TrainingStream
+from sciml.training.streams import TrainingStream, domains_of, window_of
 
 _EMPTY = CellType()
 
@@ -117,15 +117,16 @@ class RunFolder:
         self, name: str, weights: Mapping[str, Tensor], metrics: Mapping[str, float], training: Mapping[str, Plain] | None
     ) -> None:
         if self.path is not None and self._ranks.first:
-            source = self._stream.set
+            stream, domains = self._stream, domains_of(self._stream)
             whole = content(
                 self._model,
-                domain=source.domain,
-                inputs=fields_of(source, self._stream.inputs),
-                targets=fields_of(source, self._stream.targets),
+                domain=domains[0] if len(domains) == 1 else None,
+                inputs=fields_of(stream, stream.inputs),
+                targets=fields_of(stream, stream.targets),
                 metrics=metrics,
                 weights=weights,
                 training=training,
+                window=window_of(stream),
             )
             write(self.path / name, whole)
 

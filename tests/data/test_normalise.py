@@ -1,12 +1,20 @@
 import math
 
+import h5py
+import numpy as np
 import pytest
 import torch
 
+from data.made_sets import LINE, WAVES, particles, series_of_unequal_length, write_folder
+from data.made_sets import values_of as values_of_kind
 from data.small_sets import DOMAIN, values_of, write_set, write_shard
+from sciml.data.layout import TimeGrid
+from sciml.data.mixed import mixed
 from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import stream
 from sciml.data.variables import VariableInfo
+from sciml.data.window import Window
+from sciml.numerics.domain import Domain
 
 
 @pytest.fixture
@@ -66,3 +74,48 @@ def test_what_cannot_be_normalised_is_refused(samples):
         Normaliser([math.nan], [1.0])
     with pytest.raises(ValueError, match="scale: got 2 for 1 of shift, need one of each"):
         Normaliser([0.0], [1.0, 1.0])
+
+
+def test_masked_values_do_not_count(tmp_path):
+    noise = torch.randn(9, 1, 4, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    variables = [VariableInfo("a", "input", "1", "a", (1, 4, 3), torch.float64)]
+    write_shard(tmp_path / "s.h5", range(9), values={"a": noise + 5}, variables=variables)
+    with h5py.File(tmp_path / "s.h5", "r+") as file:
+        file["a"][2, 0, 1, 1] = math.nan
+        file["a"][7, 0] = math.inf
+    (tmp_path / "s.json").unlink()
+    found = Normaliser.of(stream(tmp_path / "s.h5", batch_size=4, dtype=torch.float64, on_bad="mask"), ["a"])
+    good = torch.ones(9, 1, 4, 3, dtype=torch.bool)
+    good[2, 0, 1, 1] = False
+    good[7] = False
+    left = (noise + 5)[good]
+    assert found.shift[0] == pytest.approx(float(left.mean()), rel=1e-14)
+    assert found.scale[0] == pytest.approx(float(left.std(correction=0)), rel=1e-12)
+
+
+def test_what_has_its_channels_last_or_samples_of_unequal_length_is_refused(tmp_path):
+    series = stream(series_of_unequal_length(tmp_path / "series"), batch_size=2)
+    with pytest.raises(ValueError, match="variable x1 has no grid and its channels come last"):
+        Normaliser.of(series, ["x1"])
+    moving = stream(particles(tmp_path / "particles"), batch_size=2)
+    with pytest.raises(ValueError, match="variable position has no grid and its channels come last"):
+        Normaliser.of(moving, ["position"])
+    values, steps = values_of_kind(WAVES, 4), np.array([4, 2, 3, 4])
+    path = write_folder(tmp_path / "waves", WAVES, LINE, values, TimeGrid(steps=steps))
+    with pytest.raises(ValueError, match="samples differ in length; open the stream with a window"):
+        Normaliser.of(stream(path, batch_size=2), ["u"])
+    assert len(Normaliser.of(stream(path, batch_size=2, window=Window(2, 0)), ["u"]).shift) == 2
+
+
+def test_several_grids_count_point_by_point(tmp_path):
+    parts = []
+    for points in (4, 8):
+        info = VariableInfo("a", "input", "1", "a", (1, points), torch.float64)
+        values = torch.randn(5, 1, points, dtype=torch.float64, generator=torch.Generator().manual_seed(points))
+        line = Domain.box((1.0,), (points,), "periodic")
+        write_shard(tmp_path / f"{points}.h5", range(5), values={"a": values}, variables=[info], domain=line)
+        parts.append(values.flatten())
+    both = mixed([stream(tmp_path / f"{points}.h5", batch_size=2, dtype=torch.float64) for points in (4, 8)])
+    found, every = Normaliser.of(both, ["a"]), torch.cat(parts)
+    assert found.shift[0] == pytest.approx(float(every.mean()), abs=1e-15)
+    assert found.scale[0] == pytest.approx(float(every.std(correction=0)), rel=1e-14)

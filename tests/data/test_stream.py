@@ -38,9 +38,9 @@ def drawn(source, batches):
     return [numbers(batch) for batch, _ in islice(source.endless(), batches)]
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
-def test_one_pass_in_stored_order_brings_every_field_of_every_sample(folder, in_memory):
-    source = Stream(open_set(folder), batch_size=4, in_memory=in_memory)
+@pytest.mark.parametrize("cache", ["device", "disk"])
+def test_one_pass_in_stored_order_brings_every_field_of_every_sample(folder, cache):
+    source = Stream(open_set(folder), batch_size=4, cache=cache)
     batches = list(source)
     assert [len(batch["u"]) for batch in batches] == [4, 4, 4, 1]
     assert len(source) == 4
@@ -50,8 +50,13 @@ def test_one_pass_in_stored_order_brings_every_field_of_every_sample(folder, in_
 
 
 @settings(max_examples=30, deadline=None)
-@given(batch_size=st.integers(1, 15), ranks=st.sampled_from([1, 2, 3, 8]), epochs=st.integers(1, 3), in_memory=st.booleans())
-def test_ranks_share_each_batch_of_one_global_order_and_every_sample_comes_once(folder, batch_size, ranks, epochs, in_memory):
+@given(
+    batch_size=st.integers(1, 15),
+    ranks=st.sampled_from([1, 2, 3, 8]),
+    epochs=st.integers(1, 3),
+    cache=st.sampled_from(["device", "disk"]),
+)
+def test_ranks_share_each_batch_of_one_global_order_and_every_sample_comes_once(folder, batch_size, ranks, epochs, cache):
     found = open_set(folder)
     alone = Stream(found, batch_size=batch_size, seed=5)
     steps = epochs * len(alone)
@@ -60,7 +65,7 @@ def test_ranks_share_each_batch_of_one_global_order_and_every_sample_comes_once(
         seen = joined(whole[epoch * len(alone) : (epoch + 1) * len(alone)])
         assert sorted(seen) == list(range(13))
     parts = [
-        islice(Stream(found, batch_size=batch_size, seed=5, rank=r, ranks=ranks, in_memory=in_memory).endless(), steps)
+        islice(Stream(found, batch_size=batch_size, seed=5, rank=r, ranks=ranks, cache=cache).endless(), steps)
         for r in range(ranks)
     ]
     for batch, together in zip(whole, zip(*parts, strict=True), strict=True):
@@ -72,10 +77,10 @@ def test_ranks_share_each_batch_of_one_global_order_and_every_sample_comes_once(
 
 
 @settings(max_examples=30, deadline=None)
-@given(steps=st.integers(0, 12), batch_size=st.integers(1, 15), in_memory=st.booleans())
-def test_a_restored_state_is_followed_by_the_same_batches(folder, steps, batch_size, in_memory):
+@given(steps=st.integers(0, 12), batch_size=st.integers(1, 15), cache=st.sampled_from(["device", "disk"]))
+def test_a_restored_state_is_followed_by_the_same_batches(folder, steps, batch_size, cache):
     def fresh(size=batch_size):
-        return Stream(open_set(folder), batch_size=size, seed=2, in_memory=in_memory)
+        return Stream(open_set(folder), batch_size=size, seed=2, cache=cache)
 
     source = fresh()
     drawn(source, steps)
@@ -153,16 +158,16 @@ def test_rows_stand_for_the_stored_order(folder):
     assert source.samples == 3
 
 
-@pytest.mark.parametrize("in_memory", [True, False])
+@pytest.mark.parametrize("cache", ["device", "disk"])
 @pytest.mark.parametrize("bad", [float("nan"), float("inf")])
-def test_a_bad_value_in_a_stored_field_is_named(tmp_path, in_memory, bad):
+def test_a_bad_value_in_a_stored_field_is_named(tmp_path, cache, bad):
     import h5py
 
     path = write_set(tmp_path / "train") / "shard-00001.h5"
     with h5py.File(path, "r+") as file:
         file["u"][2, 0, 3, 1] = bad
     manifest_path(path).write_text(render(read_manifest(manifest_path(path)) | {"crc32": file_crc32(path)}))
-    source = Stream(open_set(tmp_path / "train"), batch_size=4, in_memory=in_memory)
+    source = Stream(open_set(tmp_path / "train"), batch_size=4, cache=cache)
     message = rf"shard-00001.h5: variable u, sample 2 of this file holds {bad} at \(0, 3, 1\), need finite .*`sciml check"
     with pytest.raises(ValueError, match=message) as caught:
         list(source)

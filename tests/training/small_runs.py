@@ -30,6 +30,9 @@ class MemoryStream:
         self.set = SimpleNamespace(variables=info, domain=DOMAIN)
         self.position = 0
 
+    def info(self, name: str) -> VariableInfo:
+        return self.set.variables[name]
+
     def __len__(self) -> int:
         return len(self.batch["a"])
 

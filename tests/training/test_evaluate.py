@@ -147,7 +147,7 @@ def test_what_fit_trains_evaluate_measures():
 def test_a_stream_needs_only_what_the_interface_names():
     described = SimpleNamespace(domain=DOMAIN, variables={})
     parts = {"set": described, "inputs": ("a",), "targets": ("u",), "device": torch.device("cpu")}
-    bare = type("Bare", (), {**parts, "__iter__": lambda self: iter([DATA])})()
+    bare = type("Bare", (), {**parts, "__iter__": lambda self: iter([DATA]), "info": lambda self, name: None})()
     assert evaluate(Scaled(DATA, ERRORS), bare).samples == 7
     described.domain = None
     with pytest.raises(ValueError, match="its set has no grid"):

@@ -1,8 +1,12 @@
+import json
 import resource
+from collections import Counter
+from pathlib import Path
 
 import pytest
 import torch
 
+from sciml.data.bad_data import BadData
 from sciml.training.fit import fit
 from sciml.training.logs import Log
 from sciml.training.optimisers import SGD, Adam
@@ -112,3 +116,34 @@ def test_pytest_sees_no_terminal(capsys):
     assert capsys.readouterr().err == "step 1: words\n"
     with pytest.raises(KeyError):
         log.line({"step": 1})
+
+
+class Telling(MemoryStream):
+    """Says where its samples are kept, and meets a bad value with every batch."""
+
+    told = "samples are kept in memory: 1 kB"
+
+    def __init__(self, *arguments) -> None:
+        super().__init__(*arguments)
+        self.bad = BadData()
+
+    def endless(self):
+        for found in super().endless():
+            self.bad.add(BadData(samples=1, values=2, places=Counter({(Path("s.h5"), "a"): 2})))
+            yield found
+
+
+def test_a_run_says_where_its_samples_are_kept_and_counts_bad_ones_at_each_line(tmp_path, capsys):
+    fit(Pointwise(), gap, Telling(samples(8), 4), steps=4, every=2, optimiser=SGD(0.1), out=tmp_path)
+    events = [line for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()) if "event" in line]
+    assert events == [
+        {"step": 0, "event": "samples are kept in memory: 1 kB"},
+        {"step": 2, "event": "4 values in 2 samples were not finite: a of s.h5 (4)"},
+        {"step": 4, "event": "8 values in 4 samples were not finite: a of s.h5 (8)"},
+    ]
+    assert "step 2: 4 values in 2 samples were not finite: a of s.h5 (4)" in capsys.readouterr().err
+
+
+def test_a_run_of_a_stream_that_says_nothing_has_no_events(tmp_path):
+    fit(Pointwise(), gap, MemoryStream(samples(8), 4), steps=4, every=2, optimiser=SGD(0.1), out=tmp_path)
+    assert "event" not in (tmp_path / "log.jsonl").read_text()

@@ -1,10 +1,14 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from data.made_sets import LINE, WAVES, values_of, write_folder
+from sciml.data.layout import TimeGrid
+from sciml.data.stream import stream
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
-from sciml.training.objectives import RelativeH1, RelativeH1Spectral, RelativeL2, joined
+from sciml.training.objectives import RelativeH1, RelativeH1Spectral, RelativeL2
 
 DOMAIN = Domain.box((1.0, 1.0), (6, 5), "open")
 GENERATOR = torch.Generator().manual_seed(0)
@@ -32,6 +36,50 @@ def test_published_scale_and_cutoff_are_parts_of_the_objective():
     assert other == relative_h1_spectral(BATCH["a"], BATCH["u"], DOMAIN, 2.0, 2).mean()
 
 
-def test_a_variable_that_is_not_there_is_named():
-    with pytest.raises(ValueError, match="variable b: not in the batch, which has a, f, u, p"):
-        joined(BATCH, ("a", "b"))
+FINE = Domain.box((1.0, 1.0), (12, 10), "open")
+
+
+def test_of_several_grids_that_of_the_targets_is_used():
+    fine = {name: torch.randn(3, 1, 12, 10, generator=GENERATOR) for name in ("a", "u")}
+    both = RelativeL2((DOMAIN, FINE), ("a",), ("u",))
+    for batch, domain in ((BATCH, DOMAIN), (fine, FINE)):
+        assert both(nn.Identity(), batch) == relative_l2(batch["a"], batch["u"], domain).mean()
+
+
+def test_a_batch_on_none_of_the_grids_is_refused_with_its_shape():
+    other = {name: torch.zeros(3, 1, 5, 6) for name in ("a", "u")}
+    with pytest.raises(ValueError, match=r"batch: got u \(3, 1, 5, 6\); the grids are \[\(6, 5\), \(12, 10\)\]"):
+        RelativeL2((DOMAIN, FINE), ("a",), ("u",))(nn.Identity(), other)
+
+
+@pytest.mark.parametrize("objective", [RelativeL2, RelativeH1, RelativeH1Spectral])
+@pytest.mark.parametrize("grids", [(), (DOMAIN, DOMAIN), (DOMAIN, Domain.box((1.0,), (6,), "open"))])
+def test_grids_that_no_batch_could_tell_apart_are_refused(objective, grids):
+    with pytest.raises(ValueError, match=r"domain: got grids .*, need at least one, no two of one shape"):
+        objective(grids, ("a",), ("u",))
+
+
+def test_instants_are_channels_and_numbers_are_spread_over_the_grid():
+    batch = {
+        "u": torch.randn(3, 2, 2, 6, 5, generator=GENERATOR),
+        "nu": torch.randn(3, 1, generator=GENERATOR),
+        "u_next": torch.randn(3, 1, 5, 6, 5, generator=GENERATOR),
+    }
+    given = torch.cat([batch["u"].flatten(1, 2), batch["nu"][:, :, None, None].expand(3, 1, 6, 5)], 1)
+    expected = relative_l2(given.flip(1), batch["u_next"][:, 0], DOMAIN).mean()
+    assert RelativeL2(DOMAIN, ("u", "nu"), ("u_next",))(Swap(), batch) == expected
+
+
+def test_what_is_masked_counts_as_met():
+    good = torch.rand(3, 1, 6, 5, generator=GENERATOR) > 0.3
+    batch = BATCH | {"u": torch.where(good, BATCH["u"], 0), "u_mask": good}
+    expected = relative_l2(torch.where(good, BATCH["a"], 0), batch["u"], DOMAIN).mean()
+    assert RelativeL2(DOMAIN, ("a",), ("u",))(nn.Identity(), batch) == expected
+    assert expected < RelativeL2(DOMAIN, ("a",), ("u",))(nn.Identity(), BATCH | {"u": batch["u"]})
+
+
+def test_padded_samples_of_unequal_length_are_no_channels(tmp_path):
+    path = write_folder(tmp_path / "set", WAVES, LINE, values_of(WAVES, 4), TimeGrid(steps=np.array([4, 2, 3, 4])))
+    batch = next(iter(stream(path, batch_size=4)))
+    with pytest.raises(ValueError, match=r"batch: its samples differ in length and are padded with zeros; .* with a window"):
+        RelativeL2(LINE, ("u",), ("u",))(nn.Identity(), batch)
