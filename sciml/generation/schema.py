@@ -9,6 +9,7 @@ from typing import cast
 import h5py
 import numpy as np
 
+from sciml.data.layout import stored_dims
 from sciml.data.manifest import Manifest
 from sciml.data.variables import Description, coordinate_names
 from sciml.generation.card import Card
@@ -88,7 +89,7 @@ def _coordinate_faults(path: Path, described: Description, card: Card, shard: Sh
             scales = [
                 [str(scale.name).removeprefix("/") for scale in axis.values()] for axis in cast(h5py.Dataset, file[name]).dims
             ]
-            dims = ("sample", info.dims[0], *axes[: len(info.shape) - 1])
+            dims = stored_dims(info, described.variables)
             if scales != [[dim] for dim in dims]:
                 found.append(f"variable {name} has dimensions {scales}, need {dims}")
     return found

@@ -11,7 +11,7 @@ import torch
 
 from data.small_sets import write_shard
 from generation.cards import toy
-from sciml.data.manifest import file_crc32, manifest_path, read_manifest, render
+from sciml.data.manifest import checksums_of, manifest_path, read_manifest, render
 from sciml.generation.card import Storage, find_card, read_card
 from sciml.generation.check import check
 from sciml.generation.generate import generate
@@ -41,7 +41,7 @@ def tampered(path):
 
 
 def reseal(path, **changes):
-    manifest = {**read_manifest(manifest_path(path)), "crc32": file_crc32(path), "size": path.stat().st_size, **changes}
+    manifest = {**read_manifest(manifest_path(path)), **checksums_of(path), **changes}
     manifest_path(path).write_text(render(manifest))
 
 
@@ -235,7 +235,9 @@ def test_other_files_have_other_samples_made_again(tmp_path, monkeypatch):
     card = replace(toy(tmp_path), storage=Storage("float64", 2, 6, 3))
     generate(card, tmp_path / "out")
     chosen = []
-    monkeypatch.setattr("sciml.generation.check.remade_differs", lambda _card, _problem, sample, _stored: chosen.append(sample))
+    monkeypatch.setattr(
+        "sciml.generation.check_equation.remade_differs", lambda _card, _problem, sample, _stored: chosen.append(sample)
+    )
     for _ in range(2):
         check(tmp_path / "out", trust=TRUST, fraction=0.3)
     with tampered(tmp_path / "out" / "test" / "shard-00000.h5") as file:
@@ -264,7 +266,10 @@ def test_files_of_ours_without_a_card_are_checked_by_bytes_and_values(tmp_path):
     content = (tmp_path / "predictions.h5").read_bytes()
     (tmp_path / "predictions.h5").write_bytes(content[:3000] + b"!" + content[3001:])
     (found,) = faults(tmp_path / "predictions.h5")
-    assert found == "OUT: its bytes were changed (CRC-32 differs from the manifest). Copy or write the file again"
+    assert found.startswith("OUT: its bytes were changed (CRC-32 differs from the manifest). Wrong are bytes 0 to ")
+    assert found.endswith(
+        ", which hold the header, variable a samples 0 to 3, variable u samples 0 to 3. Copy or write the file again"
+    )
 
 
 def test_files_of_others_are_read_through(tmp_path):
