@@ -18,7 +18,8 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-SetPath = Annotated[Path, typer.Argument(help="a set: a folder of shards, one of its files, or a .pt file", show_default=False)]
+SetPath = Annotated[Path, typer.Argument(help="a set: a folder, or a file of any format that can be read", show_default=False)]
+Split = Annotated[str | None, typer.Option(help="one of several, such as train", show_default=False)]
 CheckpointFile = Annotated[Path, typer.Argument(help="a checkpoint written by training", show_default=False)]
 
 
@@ -93,11 +94,11 @@ def generate(
 
 
 @app.command()
-def info(path: SetPath) -> None:
-    """What a set holds: variables, domain, problem and parameters, size on disk."""
+def info(path: SetPath, split: Split = None) -> None:
+    """What a set holds and where: variables, domain, instants, layout on disk, and what will make it slow."""
     from sciml.cli.sets import print_info
 
-    print_info(path)
+    print_info(path, split)
 
 
 @app.command()
@@ -117,6 +118,53 @@ def check(
 
     if not run_check(path, trust or []):
         sys.exit(1)
+
+
+@app.command()
+def convert(
+    path: SetPath,
+    out: Annotated[Path, typer.Argument(help="folder to write to, or a file that ends in .h5 or .nc", show_default=False)],
+    to: Annotated[str, typer.Option("--to", help="sciml, the-well or netcdf", show_default=False)],
+    split: Split = None,
+    mapping: Annotated[
+        Path | None, typer.Option(help="TOML file that says what the arrays of PATH mean", show_default=False)
+    ] = None,
+    force: Annotated[bool, typer.Option("--force", help="replace OUT where there is one")] = False,
+) -> None:
+    """Write a set in another format, the same to the last bit."""
+    from sciml.cli.tools import run_convert
+
+    run_convert(path, out, to, split=split, mapping=mapping, force=force)
+
+
+@app.command()
+def stats(
+    path: SetPath,
+    split: Split = None,
+    write: Annotated[bool, typer.Option("--write", help="write stats.yaml beside the split, as The Well has it")] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace a stats.yaml that is there")] = False,
+    workers: Annotated[int | None, typer.Option(min=1, help="threads", show_default="one per core, at most 8")] = None,
+) -> None:
+    """Mean, spread and ends of every variable, and of its increments in time."""
+    from sciml.cli.tools import run_stats
+
+    run_stats(path, split=split, write=write, force=force, workers=workers)
+
+
+@app.command()
+def show(
+    path: SetPath,
+    sample: Annotated[int, typer.Option(help="number of the sample")] = 0,
+    variable: Annotated[str | None, typer.Option(help="only this one", show_default=False)] = None,
+    out: Annotated[
+        Path | None, typer.Option("--out", "-o", help=".png, or .gif to see it move", show_default="PATH-SAMPLE.png")
+    ] = None,
+    split: Split = None,
+) -> None:
+    """A picture of one sample: fields, fields in time, trajectories, particles."""
+    from sciml.cli.tools import run_show
+
+    run_show(path, sample=sample, variable=variable, out=out, split=split)
 
 
 @app.command()

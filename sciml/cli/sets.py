@@ -11,6 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sciml.cli.console import console, counted
+from sciml.data.info import dimensions, in_bytes, instants, layouts, on_disk, slow_parts
+from sciml.data.layout import stored_dims
 from sciml.data.set import Set, open_set, splits_of
 from sciml.generation.card import Card, card_files, find_card, importable, read_card
 from sciml.generation.check import check
@@ -28,7 +30,7 @@ def print_cards() -> None:
         card = read_card(path)
         grid = " x ".join(str(n) for n in card.stored_domain.shape)
         samples = "+".join(f"{count:,}" for count in card.samples.values())
-        table.add_row(name, grid, samples, _size(_bytes(card)), card.title)
+        table.add_row(name, grid, samples, in_bytes(_bytes(card)), card.title)
     console().print(table)
 
 
@@ -67,36 +69,52 @@ def run_generate(
         changed = ", ".join(f"{key} {value}" for key, value in changes.items() if value is not None)
         output.print(f"{card.title}{f' with {changed}' if changed else ''}")
         output.print(
-            f"{counted(len(report.planned), 'shard')}, {_size(report.bytes)} in {out}; {len(report.skipped)} are there; "
+            f"{counted(len(report.planned), 'shard')}, {in_bytes(report.bytes)} in {out}; {len(report.skipped)} are there; "
             f"about {report.seconds / workers:.0f} s for the rest"
         )
         return
     made = sum(len(shard.samples) for shard in report.written)
     output.print(
-        f"{out}: {counted(len(report.planned), 'shard')}, {_size(report.bytes)}; {counted(made, 'sample')} made in "
+        f"{out}: {counted(len(report.planned), 'shard')}, {in_bytes(report.bytes)}; {counted(made, 'sample')} made in "
         f"{report.seconds:.1f} s, {len(report.skipped)} of the shards were there already"
     )
 
 
-def print_info(path: Path) -> None:
-    """Variables, domain, attributes and size of a set, or of the splits in a folder."""
+def print_info(path: Path, split: str | None = None) -> None:
+    """Variables, domain, instants, layout, attributes and size of a set, or of the splits in a folder."""
     path = path.expanduser()
     output = console()
-    sources = {split: open_set(path / split) for split in splits_of(path)} or {"": open_set(path)}
-    for split, source in sources.items():
-        size = f"{counted(len(source), 'sample')} in {counted(len(source.parts), 'file')}, {_size(_on_disk(source))}"
-        output.print(Text.assemble((str(path / split), "bold"), f": {size}"))
+    splits = splits_of(path) if split is None else []
+    sources = {name: open_set(path, split=name) for name in splits} or {split or "": open_set(path, split=split)}
+    for name, source in sources.items():
+        size = f"{counted(len(source), 'sample')} in {counted(len(source.parts), 'file')}, {in_bytes(on_disk(source))}"
+        output.print(Text.assemble((str(path / name if path.is_dir() else path), "bold"), f": {size}"))
     source = next(iter(sources.values()))
-    table = Table("variable", "role", "shape per sample", "dtype", "units", "meaning")
-    for info in source.variables.values():
-        shape = ", ".join(f"{dim} {n}" for dim, n in zip(info.dims, info.shape, strict=True))
-        table.add_row(info.name, info.role, shape, str(info.dtype).removeprefix("torch."), info.units, info.long_name)
-    output.print(table)
+    output.print("dimensions: " + ", ".join(f"{name} {n}" for name, n in dimensions(source).items()), highlight=False)
+    output.print(_variables(source))
     if source.domain is not None:
         output.print(f"domain: {source.domain}")
+    if words := instants(source):
+        output.print(f"instants: {words}")
+    for words, names in layouts(source).items():
+        output.print(f"on disk: {words}: {', '.join(names)}", highlight=False)
     for name, value in source.attributes.items():
-        if len(sources) == 1 or name not in OF_ONE_FILE:
+        if name not in ("domain", "variables") and (len(sources) == 1 or name not in OF_ONE_FILE):
             output.print(f"{name}: {value}")
+    for note in dict.fromkeys(note for one in sources.values() for note in one.notes):
+        output.print(f"note: {note}", highlight=False)
+    for line in dict.fromkeys(line for one in sources.values() for line in slow_parts(one)):
+        output.print(Text.assemble(("slow: ", "bold yellow"), line))
+
+
+def _variables(source: Set) -> Table:
+    """A row for each."""
+    table = Table("variable", "role", "shape per sample", "dtype", "units", "meaning")
+    for info in source.variables.values():
+        names = stored_dims(info, source.variables)[1:]
+        shape = ", ".join(f"{dim} {n}" for dim, n in zip(names, info.sample_shape, strict=True))
+        table.add_row(info.name, info.role, shape, str(info.dtype).removeprefix("torch."), info.units, info.long_name)
+    return table
 
 
 def run_check(path: Path, trust: Sequence[str]) -> bool:
@@ -115,7 +133,7 @@ def run_check(path: Path, trust: Sequence[str]) -> bool:
     if report.unchecked:
         verdict += f", {'but' if report.ok else 'and'} the equation was not checked: {report.unchecked}"
     output.print(
-        f"{path}: {verdict}; {counted(report.files, 'file')}, {counted(report.samples, 'sample')}, {_size(report.bytes)}; "
+        f"{path}: {verdict}; {counted(report.files, 'file')}, {counted(report.samples, 'sample')}, {in_bytes(report.bytes)}; "
         f"{counted(report.residuals, 'residual')} recomputed, {counted(report.remade, 'sample')} made again",
         markup=False,
     )
@@ -133,15 +151,3 @@ def _bytes(card: Card) -> int:
     for n in card.stored_domain.shape:
         points *= n
     return 2 * points * sum(card.samples.values()) * (8 if card.storage.dtype == "float64" else 4)
-
-
-def _on_disk(source: Set) -> int:
-    return sum(part.path.stat().st_size for part in source.parts)
-
-
-def _size(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} TB"

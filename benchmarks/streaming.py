@@ -1,0 +1,383 @@
+"""Streams beside memory, h5py and The Well's own loader: python benchmarks/streaming.py [--quick].
+
+1. Bare reads: random windows of two 256 x 256 frames out of a file in the page cache, beside memcpy of as many bytes.
+2. End to end: batches of 4 + 1 frames of three channels, normalised, in random order, beside `WellDataset` on the same files
+   with the same tensors, at 64 x 64 and 256 x 256; and beside h5py with kept handles behind a DataLoader with 2 workers.
+3. Training from disk beside training from memory, with the pages of the files dropped all the time.
+4. State and restart of an epoch of 10^8 windows; first and later index of many files; `check`, and bit flips.
+
+Both sides of a ratio take turns in one process; medians over rounds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
+from pathlib import Path
+from statistics import median
+from typing import cast
+
+import h5py
+import numpy as np
+import torch
+from _report import Figure, report
+from torch.utils.data import DataLoader, Dataset
+
+from sciml.data.buffers import Buffers
+from sciml.data.caching import Cache
+from sciml.data.normalise import Normaliser
+from sciml.data.set import open_set
+from sciml.data.storage.files import StoredFile
+from sciml.data.storage.reading import read_frames
+from sciml.data.stream import Batch, Stream, stream
+from sciml.data.window import Window
+
+RESULTS = Path(__file__).parent.parent / "docs" / "results" / "streaming.json"
+SEED = 20261121
+BATCH = 16
+MEAN, STD = {"density": 0.25, "velocity": (0.1, -0.2)}, {"density": 1.5, "velocity": (2.0, 0.5)}
+
+
+def seconds(call: Callable[[], object]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
+
+
+# 1. Bare reads
+
+
+def bare_reads(folder: Path, rounds: int, frames: int) -> list[Figure]:
+    """Sixteen windows at a time, as a stream asks for them, into the same buffer by one thread; memcpy likewise."""
+    memory = np.random.default_rng(SEED).standard_normal((frames, 256, 256), dtype=np.float32)
+    samples = frames // 32
+    figures = []
+    for name, chunks in {"contiguous": None, "one frame per chunk": (1, 1, 256, 256)}.items():
+        path = folder / f"{name}.h5"
+        with h5py.File(path, "w", alignment_threshold=4096, alignment_interval=4096) as file:
+            file.create_dataset("u", data=memory.reshape(samples, 32, 256, 256), chunks=chunks)
+        for at_once in (BATCH, 1):
+            taken = _read_and_copied(path, memory, at_once, rounds)
+            ratio = median(copy / read for copy, read in taken)
+            size = 2 * memory[0].nbytes * 400 / 1e9
+            copied, read = (size / median(column) for column in zip(*taken, strict=True))
+            what = f"bare reads, {name}, {at_once} windows per call, of memcpy"
+            peer = f"memcpy {copied:.1f} GB/s, read {read:.1f} GB/s"
+            figures.append(Figure(what, ratio, 0.75, peer, better="higher"))
+    return figures
+
+
+def _read_and_copied(path: Path, memory: np.ndarray, at_once: int, rounds: int) -> list[tuple[float, float]]:
+    """Seconds of 400 windows by memcpy and by position, in turns."""
+    stored = StoredFile(path)
+    array = stored.hdf5.arrays["u"]
+    pool = Buffers()
+    out = pool.take((2 * at_once, 256, 256), np.dtype(np.float32))
+    copied = pool.take((at_once, 2, 256, 256), np.dtype(np.float32))
+    draw = np.random.default_rng(1)
+    sample, first = draw.integers(0, array.shape[0], 400), draw.integers(0, 31, 400)
+    index = np.stack([np.repeat(sample, 2), (first[:, None] + np.arange(2)).reshape(-1)], 1)
+    places = draw.integers(0, len(memory) - 2, 400).tolist()
+
+    def read() -> None:
+        for start in range(0, 800, 2 * at_once):
+            read_frames(path, stored.stamp, array, index[start : start + 2 * at_once], out)
+
+    def copy() -> None:
+        for number, place in enumerate(places):
+            np.copyto(copied[number % at_once], memory[place : place + 2])
+
+    copy()
+    read()
+    return [(seconds(copy), seconds(read)) for _ in range(rounds)]
+
+
+# 2. End to end
+
+
+def write_well(folder: Path, points: int, files: int, samples: int, steps: int) -> Path:
+    """A set in The Well's layout: density and velocity on a periodic square; the folder of its training files."""
+    draw = np.random.default_rng(SEED)
+    home = folder / f"waves{points}" / "data" / "train"
+    home.mkdir(parents=True)
+    for number in range(files):
+        with h5py.File(home / f"waves_{number}.hdf5", "w") as file:
+            file.attrs.update(dataset_name=f"waves{points}", grid_type="cartesian", n_spatial_dims=2, n_trajectories=samples)
+            file.attrs["simulation_parameters"] = []
+            dimensions = file.create_group("dimensions")
+            dimensions.attrs["spatial_dims"] = ["x", "y"]
+            places = np.arange(points) / points
+            for name, values in (("time", np.arange(steps) * 0.1), ("x", places), ("y", places)):
+                axis = dimensions.create_dataset(name, data=values.astype(np.float32))
+                axis.attrs["sample_varying"] = axis.attrs["time_varying"] = False
+            conditions = file.create_group("boundary_conditions")
+            for name in ("x", "y"):
+                group = conditions.create_group(f"{name}_periodic")
+                group.attrs.update(bc_type="PERIODIC", sample_varying=False, time_varying=False)
+                group.attrs["associated_dims"], group.attrs["associated_fields"] = [name], []
+                mask = np.zeros(points, bool)
+                mask[[0, -1]] = True
+                group.create_dataset("mask", data=mask)
+            file.create_group("scalars").attrs["field_names"] = []
+            for order, names in enumerate((["density"], ["velocity"], [])):
+                group = file.create_group(f"t{order}_fields")
+                group.attrs["field_names"] = names
+                for name in names:
+                    shape = (samples, steps, points, points, *[2] * order)
+                    field = group.create_dataset(name, data=draw.standard_normal(shape, dtype=np.float32))
+                    field.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=True)
+    tables = {"mean": MEAN, "std": STD} | dict.fromkeys(("rms", "mean_delta", "std_delta", "rms_delta"), STD)
+    lines = [f"{key}:\n  density: {table['density']}\n  velocity: {list(table['velocity'])}\n" for key, table in tables.items()]
+    (folder / f"waves{points}" / "stats.yaml").write_text("".join(lines))
+    return home
+
+
+def ours(home: Path, readers: int) -> Stream:
+    return stream(home, batch_size=BATCH, seed=SEED, window=Window(4, 1), cache="disk", readers=readers)
+
+
+NORMALISERS = {name: Normaliser(np.atleast_1d(MEAN[name]).tolist(), np.atleast_1d(STD[name]).tolist()) for name in MEAN}
+
+
+def normalised(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
+    """(batch, time, channel, x, y) of what is given and of what is asked for, every channel scaled."""
+    given, asked = ([_scaled(name, batch[name + suffix]) for name in MEAN] for suffix in ("", "_next"))
+    return torch.cat(given, 2), torch.cat(asked, 2)
+
+
+def _scaled(name: str, values: torch.Tensor) -> torch.Tensor:
+    return NORMALISERS[name].encode(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+
+
+def well_dataset(home: Path) -> Dataset[dict[str, torch.Tensor]]:
+    """The Well's own set, normalised by its own class."""
+    from the_well.data import WellDataset
+    from the_well.data.normalization import ZScoreNormalization
+
+    return WellDataset(
+        path=str(home.parents[1]), well_split_name="train", n_steps_input=4, n_steps_output=1, use_normalization=True,
+        normalization_type=ZScoreNormalization,
+    )  # fmt: skip
+
+
+def well_loader(home: Path, workers: int, number: int) -> Iterator[dict[str, torch.Tensor]]:
+    """Batches of it behind a DataLoader, `number` samples at random."""
+    data = well_dataset(home)
+    chosen = torch.randint(len(data), (number,), generator=torch.Generator().manual_seed(SEED)).tolist()  # pyright: ignore[reportArgumentType]
+    return iter(DataLoader(data, batch_size=BATCH, sampler=chosen, num_workers=workers))
+
+
+class KeptHandles(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """What a careful user writes: files opened once per worker, one slice per field, channels first, normalised."""
+
+    def __init__(self, files: Sequence[Path], samples: int, windows: int) -> None:
+        self.files, self.samples, self.windows = files, samples, windows
+        self.opened: dict[int, h5py.File] = {}
+
+    def __len__(self) -> int:
+        return len(self.files) * self.samples * self.windows
+
+    def __getitem__(self, item: int) -> tuple[torch.Tensor, torch.Tensor]:
+        row, start = divmod(item, self.windows)
+        number, sample = divmod(row, self.samples)
+        if number not in self.opened:
+            self.opened[number] = h5py.File(self.files[number], "r")
+        file = self.opened[number]
+        density = torch.from_numpy(cast(h5py.Dataset, file["t0_fields/density"])[sample, start : start + 5])
+        velocity = torch.from_numpy(cast(h5py.Dataset, file["t1_fields/velocity"])[sample, start : start + 5])
+        mean, std = (torch.tensor([table["density"], *table["velocity"]]).view(3, 1, 1) for table in (MEAN, STD))
+        both = (torch.cat([density[:, None], velocity.movedim(-1, 1)], 1) - mean) / std
+        return both[:4], both[4:]
+
+
+def same_tensors(home: Path) -> None:
+    """The first batch in stored order, against WellDataset: equal values, of windows and of their times."""
+    data = well_dataset(home)
+    batch = next(iter(ours(home, 1)))
+    given, asked = normalised(batch)
+    for i in range(BATCH):
+        theirs = data[i]
+        for mine, key in ((given[i], "input_fields"), (asked[i], "output_fields")):
+            torch.testing.assert_close(mine, theirs[key].movedim(-1, 1), rtol=1e-6, atol=1e-6)
+        times = batch["time"][i] - batch["time"][i, 0]  # theirs begin with 0 in every window
+        torch.testing.assert_close(times, theirs["input_time_grid"].float(), rtol=0, atol=1e-6)
+
+
+def end_to_end(folder: Path, points: int, rounds: int, quick: bool) -> list[Figure]:
+    """Samples per second of each way, in turns: with workers (2) and without."""
+    files, samples, steps = (2, 4, 20) if points == 256 else (4, 16, 20)
+    home = write_well(folder, points, files, samples, steps)
+    same_tensors(home)
+    paths = sorted(home.glob("*.hdf5"))
+    number = BATCH * (4 if quick else 16)
+
+    def by_us(readers: int) -> float:
+        batches = ours(home, readers).endless()
+        next(batches)
+        return seconds(lambda: [normalised(batch) for batch, _ in islice(batches, number // BATCH)])
+
+    def by_the_well(workers: int) -> float:
+        batches = well_loader(home, workers, number + BATCH)
+        next(batches)
+        return seconds(lambda: list(islice(batches, number // BATCH)))
+
+    def by_h5py(workers: int) -> float:
+        data = KeptHandles(paths, samples, steps - 4)
+        chosen = torch.randint(len(data), (number + BATCH,), generator=torch.Generator().manual_seed(SEED)).tolist()
+        batches = iter(DataLoader(data, batch_size=BATCH, sampler=chosen, num_workers=workers))
+        next(batches)
+        return seconds(lambda: list(islice(batches, number // BATCH)))
+
+    ways: dict[str, Callable[[], float]] = {
+        "ours": lambda: by_us(2),
+        "ours, one reader": lambda: by_us(1),
+        "WellDataset, 2 workers": lambda: by_the_well(2),
+        "WellDataset": lambda: by_the_well(0),
+        "h5py, 2 workers": lambda: by_h5py(2),
+    }
+    times = {name: [] for name in ways}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            times[name].append(way())
+    rate = {name: number / median(taken) for name, taken in times.items()}
+    said = ", ".join(f"{name} {value:,.0f}/s" for name, value in rate.items())
+    ratio = min(rate["ours"] / rate["WellDataset, 2 workers"], rate["ours, one reader"] / rate["WellDataset"])
+    target = 10 if points == 64 else 3
+    figures = [Figure(f"samples/s at {points}^2, 4+1 frames, over WellDataset", ratio, target, said, better="higher")]
+    if points == 64:
+        ratio = rate["ours"] / rate["h5py, 2 workers"]
+        figures.append(Figure("samples/s at 64^2 over h5py + DataLoader, 2 workers", ratio, 3, said, better="higher"))
+    return figures
+
+
+# 3. Training from disk
+
+
+@contextlib.contextmanager
+def pages_dropped(files: Sequence[Path], every: float = 0.05) -> Iterator[None]:
+    """The system forgets the pages of these files again and again, so that memory holds next to nothing of them."""
+    stop = threading.Event()
+
+    def drop() -> None:
+        while not stop.wait(every):
+            for path in files:
+                handle = os.open(path, os.O_RDONLY)
+                os.posix_fadvise(handle, 0, 0, os.POSIX_FADV_DONTNEED)
+                os.close(handle)
+
+    thread = threading.Thread(target=drop, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join()
+
+
+def training(folder: Path, rounds: int, steps: int) -> list[Figure]:
+    """Steps per second of `fit` on windows 64 x 64, MgNO of the trunk's size, from memory and from disk without pages."""
+    from sciml.operators.mgno import MgNO
+    from sciml.training.fit import fit
+    from sciml.training.objectives import RelativeL2
+
+    home = write_well(folder / "training", 64, 4, 32, 20)
+    files = sorted(home.glob("*.hdf5"))
+
+    def run(cache: Cache) -> float:
+        data = stream(home, batch_size=8, seed=SEED, window=Window(1, 1), cache=cache)
+        torch.manual_seed(0)
+        model = MgNO(3, 3, width=16, layers=3, domain=data.domain)
+        objective = RelativeL2(data.domain, data.inputs, data.targets)
+        with contextlib.redirect_stderr(None):
+            fit(model, objective, data, steps=2)
+            return steps / seconds(lambda: fit(model, objective, data, steps=steps, every=steps))
+
+    rates = []
+    for _ in range(rounds):
+        memory = run("memory")
+        with pages_dropped(files):
+            rates.append((memory, run("disk")))
+    ratio = median(disk / memory for memory, disk in rates)
+    memory, disk = (median(column) for column in zip(*rates, strict=True))
+    peer = f"from memory {memory:.1f} steps/s, from disk {disk:.1f}; pages dropped by posix_fadvise every 50 ms"
+    return [Figure("steps/s from disk, of those from memory", ratio, 0.9, peer, better="higher")]
+
+
+# 4. State, index, check
+
+
+def long_epoch(folder: Path) -> list[Figure]:
+    """An epoch of 10^8 windows, out of a sparse file."""
+    path = folder / "long.npy"
+    shape = (1000, 100_001, 1)
+    header = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+    del header
+    data = stream(path, batch_size=16, seed=SEED, window=Window(1, 1), cache="disk")
+    assert data.samples == 10**8
+    next(data.endless())
+    state = data.state_dict()
+    taken = []
+    for position in np.random.default_rng(SEED).integers(0, 10**8 - 16, 25).tolist():
+
+        def restore(position: int = position) -> None:
+            data.load_state_dict({**state, "epoch": 3, "position": position})
+            batches = data.endless()
+            next(batches)
+            batches.close()
+
+        taken.append(1e3 * seconds(restore))
+    return [
+        Figure("state of a stream, bytes", len(str(state)), 1024),
+        Figure("restore and first batch at any of 10^8 windows, ms", max(taken), 50, f"median {median(taken):.1f} ms"),
+    ]
+
+
+def many_files(folder: Path, files: int) -> list[Figure]:
+    """First and later opening of a folder of files; a chunked field, a contiguous one, and a scalar series in each."""
+    home = folder / "many"
+    home.mkdir()
+    for number in range(files):
+        write_indexed(home / f"part-{number:04d}.h5")
+    first = seconds(lambda: open_set(home))
+    later = median(seconds(lambda: open_set(home)) for _ in range(3))
+    return [
+        Figure(f"index of {files} files, first, s", first, 60 * files / 1000),
+        Figure(f"index of {files} files, later, s", later, 1 * files / 1000),
+    ]
+
+
+def write_indexed(path: Path) -> None:
+    with h5py.File(path, "w") as file:
+        file.create_dataset("tensor", data=np.ones((32, 64, 128), np.float32), chunks=(1, 1, 128))
+        file["x-coordinate"] = (np.arange(128) + 0.5) / 128
+        file["t-coordinate"] = np.arange(64) * 0.01
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--quick", action="store_true", help="smaller and fewer, at most 45 s")
+    parser.add_argument("--out", type=Path, help=f"where to write the figures, such as {RESULTS.name}")
+    given = parser.parse_args()
+    logging.getLogger("sciml").setLevel(logging.WARNING)
+    rounds = 3 if given.quick else 7
+    figures: list[Figure] = []
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        figures += bare_reads(folder, rounds, 256 if given.quick else 2048)
+        for points in (64, 256):
+            figures += end_to_end(folder, points, rounds, given.quick)
+        figures += training(folder, 1 if given.quick else 3, 20 if given.quick else 100)
+        figures += long_epoch(folder)
+        figures += many_files(folder, 50 if given.quick else 1000)
+    return report(figures, "streaming", given.out, seed=SEED)
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,257 @@
+"""What the commands do that turn a set into something else: another format, statistics, a picture."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, cast
+
+import numpy as np
+import numpy.typing as npt
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn, TransferSpeedColumn
+from rich.table import Table
+
+from sciml.cli.console import console, counted
+from sciml.data.convert import TARGETS, Target, convert
+from sciml.data.field_statistics import ChannelStatistics, field_statistics, write_yaml
+from sciml.data.formats import the_well
+from sciml.data.formats.mapped import read_mapping
+from sciml.data.info import in_bytes
+from sciml.data.set import Set, open_set
+from sciml.data.variables import VariableInfo
+
+if TYPE_CHECKING:
+    from sciml.plots.sets import Quantity
+
+CHANNELS = 8
+"""Fields in one picture, at most."""
+
+LONGEST = 1000
+"""Instants of a field on a line in one picture, at most."""
+
+
+def run_convert(
+    path: Path, out: Path, to: str, *, split: str | None = None, mapping: Path | None = None, force: bool = False
+) -> None:
+    """Write a set in another format, and say what was written."""
+    if to not in TARGETS:
+        raise ValueError(f"--to: got {to!r}, need one of {', '.join(TARGETS)}")
+    known = None if mapping is None else read_mapping(mapping)
+    output = console()
+    with _bar(output) as bar:
+        task = bar.add_task("convert", total=None)
+        done = convert(
+            path,
+            out,
+            to=cast(Target, to),
+            split=split,
+            mapping=known,
+            force=force,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    output.print(
+        f"{done.path}: {counted(done.samples, 'sample')} in {counted(done.files, 'file')} as {to}, {in_bytes(done.bytes)}",
+        highlight=False,
+    )
+    if done.left_out:
+        output.print(f"attributes that are not text or numbers, or too long, were left out: {', '.join(done.left_out)}")
+
+
+def run_stats(
+    path: Path, *, split: str | None = None, write: bool = False, force: bool = False, workers: int | None = None
+) -> None:
+    """Print statistics of a set, and with `write` put `stats.yaml` beside its split.
+
+    Args:
+        force: replace a `stats.yaml` that is there.
+    """
+    source = open_set(path, split=split)
+    place = _statistics_path(source, split)
+    if write and place.exists() and not force:
+        raise ValueError(f"{place}: is there already; replace it with --force")
+    output = console()
+    with _bar(output) as bar:
+        task = bar.add_task("stats", total=None)
+        found = field_statistics(
+            source, workers=workers, progress=lambda done, total: bar.update(task, completed=done, total=total)
+        )
+    output.print(_table(found, source))
+    for name, numbers in found.items():
+        if missing := sum(numbers.missing):
+            output.print(f"{name}: {counted(missing, 'value')} not finite, left out")
+    if write:
+        write_yaml(place, found, source)
+        output.print(f"wrote {place}", highlight=False)
+
+
+def run_show(
+    path: Path, *, sample: int = 0, variable: str | None = None, out: Path | None = None, split: str | None = None
+) -> None:
+    """Write a picture of one sample: a PNG, or where the name ends so a GIF that moves."""
+    out = Path(f"{path.stem or 'set'}-{sample}.png") if out is None else out.expanduser()
+    if out.suffix.lower() not in (".png", ".gif"):
+        raise ValueError(f"--out: got {out.name!r}, need a name that ends in .png or .gif")
+    source = open_set(path, split=split)
+    if not 0 <= sample < len(source):
+        raise ValueError(f"--sample: got {sample}, {path} has {counted(len(source), 'sample')}, from 0 on")
+    if variable is not None and variable not in source.variables:
+        raise ValueError(f"--variable: got {variable!r}, {path} has {', '.join(source.variables)}")
+    chosen = [source.variables[variable]] if variable is not None else _most_telling(source)
+    title = f"{path.name}, sample {sample}"
+    film = out.suffix.lower() == ".gif"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    part = out.with_name(f".{out.stem}.part{out.suffix.lower()}")
+    try:
+        left_out = _draw(source, chosen, sample, title, part, film=film)
+        part.replace(out)
+    finally:
+        part.unlink(missing_ok=True)
+    output = console()
+    if left_out:
+        output.print(f"not shown: {left_out}; choose with --variable", highlight=False)
+    output.print(f"wrote {out}", highlight=False)
+
+
+def _most_telling(source: Set) -> list[VariableInfo]:
+    """Particles before fields before numbers in time: what one picture can hold together."""
+    infos = list(source.variables.values())
+    moving = [info for info in infos if info.particles and info.steps is not None]
+    fields = [info for info in infos if info.grid is not None]
+    series = [info for info in infos if info.steps is not None and not info.particles and info.grid is None]
+    found = moving[:1] or fields or series[:1]
+    if not found:
+        raise ValueError(f"{source.path}: holds no field, no numbers in time and no moving particles, there is nothing to draw")
+    return found
+
+
+def _draw(source: Set, chosen: Sequence[VariableInfo], sample: int, title: str, out: Path, *, film: bool) -> str:
+    """Write the picture; what is left out of it."""
+    first = chosen[0]
+    if first.grid is None:
+        _draw_trajectory(source, first, sample, title, out, film=film)
+        return ""
+    from sciml.plots.sets import FRAMES, INSTANTS, fields_film, fields_picture
+
+    assert source.domain is not None
+    channels = [(info, channel) for info in chosen for channel in range(info.shape[0])]
+    # What changes in time first where there is not room for all, else in the order of the set.
+    kept = sorted(sorted(channels, key=lambda one: one[0].steps is None)[:CHANNELS], key=channels.index)
+    instants = _instants(source, sample, FRAMES if film else LONGEST if source.domain.dim == 1 else INSTANTS)
+    values = {info.name: _sample(source, info, sample, instants) for info, _ in kept}
+    times = _times(source, sample, instants)
+    quantities = [_quantity(info, channel, values[info.name], times) for info, channel in kept]
+    if film:
+        fields_film(quantities, source.domain, title, out)
+    else:
+        fields_picture(quantities, source.domain, title).savefig(out)
+    return ", ".join(_channel(info, channel) for info, channel in channels if (info, channel) not in kept)
+
+
+def _draw_trajectory(source: Set, info: VariableInfo, sample: int, title: str, out: Path, *, film: bool) -> None:
+    from sciml.plots.sets import FRAMES, INSTANTS
+    from sciml.plots.trajectories import particles_film, particles_picture, series_film, series_picture
+
+    if info.steps is None:
+        raise ValueError(f"variable {info.name}: has no grid and does not change in time, there is nothing to draw")
+    instants = _instants(source, sample, (FRAMES if film else INSTANTS) if info.particles else None)
+    values, times = _sample(source, info, sample, instants), _times(source, sample, instants)
+    if info.particles:
+        box = _box(source, sample, values)
+        if film:
+            particles_film(info.name, values, times, title, out, info.units, box)
+        else:
+            particles_picture(info.name, values, times, title, info.units, box).savefig(out)
+    elif film:
+        series_film(info.name, values, times, title, out, info.units)
+    else:
+        series_picture(info.name, values, times, title, info.units).savefig(out)
+
+
+def _instants(source: Set, sample: int, most: int | None) -> npt.NDArray[np.int64]:
+    """Of a sample those that are drawn, equally far apart; all if `most` is not given."""
+    steps = 0 if source.steps is None else int(source.steps[sample])
+    if most is None or steps <= most:
+        return np.arange(steps)
+    return np.linspace(0, steps - 1, most).round().astype(np.int64)
+
+
+def _sample(source: Set, info: VariableInfo, sample: int, instants: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Some instants of one sample, or what does not change in time, without the axis of samples."""
+    if info.steps is None:
+        return source.read(info.name, [sample])[0].double().numpy()
+    rows = np.full(len(instants), sample)
+    return source.read(info.name, rows, first=instants, count=1)[:, 0].double().numpy()
+
+
+def _quantity(
+    info: VariableInfo, channel: int, values: npt.NDArray[np.float64], times: npt.NDArray[np.float64] | None
+) -> Quantity:
+    from sciml.plots.sets import Quantity
+
+    if info.steps is None:
+        return Quantity(_channel(info, channel), info.units, values[channel])
+    return Quantity(_channel(info, channel), info.units, values[:, channel], times)
+
+
+def _channel(info: VariableInfo, channel: int) -> str:
+    return info.name if info.shape[0] == 1 else f"{info.name}[{channel}]"
+
+
+def _times(source: Set, sample: int, instants: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """Of some instants of one sample, their numbers where they are not known."""
+    times = source.times(np.array([sample]))
+    return instants.astype(np.float64) if times is None else times[0, instants]
+
+
+def _box(source: Set, sample: int, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
+    """Corners of the box of particles, where a parameter `box` gives its edges: from 0 on or about 0, as it holds them."""
+    info, dim = source.variables.get("box"), positions.shape[-1]
+    if info is None or info.steps is not None or info.shape != (dim,):
+        return None
+    edges = source.read("box", [sample])[0].double().numpy()
+    low, high = np.nanmin(positions, axis=(0, 1)), np.nanmax(positions, axis=(0, 1))
+    for corner in (np.zeros(dim), -edges / 2):
+        if (low >= corner).all() and (high <= corner + edges).all():
+            return np.stack([corner, corner + edges])
+    return None
+
+
+def _statistics_path(source: Set, split: str | None) -> Path:
+    """Beside the folder of the split; of The Well beside `data`; of a file beside it."""
+    path = source.path.expanduser()
+    folder = path if path.is_dir() else path.parent
+    home = folder if path.is_file() or (split is not None and source.parts[0].path.parent != folder) else folder.parent
+    if source.parts[0].format is the_well and home.name == "data":
+        home = home.parent
+    return home / "stats.yaml"
+
+
+def _table(found: dict[str, ChannelStatistics], source: Set) -> Table:
+    """A row per channel."""
+    timed = any(numbers.mean_delta is not None for numbers in found.values())
+    deltas = ("mean_delta", "std_delta", "rms_delta") if timed else ()
+    table = Table("variable", "units", box=None, pad_edge=False, padding=(0, 2, 0, 0))
+    for column in ("mean", "std", "rms", "min", "max", *deltas):
+        table.add_column(column, justify="right", no_wrap=True)
+    for name, numbers in found.items():
+        info = source.variables[name]
+        for channel in range(len(numbers.mean)):
+            label = name if len(numbers.mean) == 1 else f"{name}[{channel}]"
+            keys = ("mean", "std", "rms", "least", "greatest", *deltas)
+            columns: list[Sequence[float] | None] = [getattr(numbers, key) for key in keys]
+            table.add_row(label, info.units, *("" if column is None else _number(column[channel]) for column in columns))
+    return table
+
+
+def _number(value: float) -> str:
+    return "-" if math.isnan(value) else f"{value:.4g}"
+
+
+def _bar(output: Console) -> Progress:
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TransferSpeedColumn(), TimeRemainingColumn())
+    return Progress(*columns, console=output, transient=True, disable=not output.is_terminal)
+
+
+__all__ = ["run_convert", "run_show", "run_stats"]
