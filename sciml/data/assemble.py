@@ -42,16 +42,19 @@ class Rows:
         samples: numbers within the file.
         first: the first instant of each; None where the variable does not change in time.
         count, stride: how many instants, and how far apart.
+        into: where each goes along the first axis of the output; in turn from 0 on if not given.
     """
 
     samples: Integers
     first: Integers | None
     count: int
     stride: int
+    into: Integers | None = None
 
     def of(self, members: Integers) -> Rows:
         """Some of them, by their place."""
-        return Rows(self.samples[members], None if self.first is None else self.first[members], self.count, self.stride)
+        first = None if self.first is None else self.first[members]
+        return Rows(self.samples[members], first, self.count, self.stride, members if self.into is None else self.into[members])
 
     def runs(self) -> Iterator[tuple[int, int]]:
         """Places from ... to ... of neighbouring samples with the same instants."""
@@ -61,9 +64,13 @@ class Rows:
         ends = [*(np.flatnonzero(~same) + 1).tolist(), len(self.samples)]
         yield from zip([0, *ends[:-1]], ends, strict=True)
 
+    def goals(self, start: int, stop: int) -> slice | Integers:
+        """Where those from ... to ... go."""
+        return slice(start, stop) if self.into is None else self.into[start:stop]
+
 
 def fill(file: Opened, name: str, rows: Rows, out: Array) -> None:
-    """Write rows of a variable into `out`, in the order given.
+    """Write rows of a variable into `out`.
 
     Args:
         out: (row, time, *shape) of a variable that changes in time, else (row, *shape); of the stored dtype.
@@ -82,15 +89,11 @@ def fill(file: Opened, name: str, rows: Rows, out: Array) -> None:
         begin = end
         if isinstance(source, Given):
             values = source.values[rows.samples] if len(source.values) > 1 else source.values
-            place[...] = values.reshape(len(values), *(values.shape[1] if at == "channel" else 1 for at in order[1:]))
+            shaped = values.reshape(len(values), *(values.shape[1] if at == "channel" else 1 for at in order[1:]))
+            place[rows.goals(0, len(rows.samples))] = shaped
             continue
         for array, members in _arrays_of(source, rows.samples, file):
-            if members is None:
-                _fill_from(file, source, array, rows, place, order)
-            else:
-                values = np.empty((len(members), *place.shape[1:]), place.dtype)
-                _fill_from(file, source, array, rows.of(members), values, order)
-                place[members] = values
+            _fill_from(file, source, array, rows if members is None else rows.of(members), place, order)
 
 
 def channels_of(source: Source | Given, arrays: Mapping[str, StoredArray]) -> int:
@@ -137,11 +140,12 @@ def _fill_from(file: Opened, source: Source, array: StoredArray, rows: Rows, pla
     stored = tuple(axis for axis in (*held, *inner) if axis != "-")
     same = stored == order or stored == tuple(axis for axis in order if axis != "channel")
     straight = same and source.channels is None and place.flags.c_contiguous
+    per_row = len(index) // len(rows.samples)
     if straight:
-        read_frames(file.path, file.stamp, array, index, place.reshape(len(index), *frames))
+        goals = None if rows.into is None else (rows.into[:, None] * per_row + np.arange(per_row)).reshape(-1)
+        read_frames(file.path, file.stamp, array, index, place.reshape(len(place) * per_row, *frames), goals)
         return
     # Few rows at a time: what was just read is still in the cache when it is turned.
-    per_row = len(index) // len(rows.samples)
     rows_at_once = max(1, _TURNED_AT_ONCE // max(1, per_row * int(np.prod(frames)) * array.dtype.itemsize))
     scratch = np.empty((min(rows_at_once, len(rows.samples)) * per_row, *frames), place.dtype)
     for start in range(0, len(rows.samples), rows_at_once):
@@ -150,17 +154,17 @@ def _fill_from(file: Opened, source: Source, array: StoredArray, rows: Rows, pla
         read_frames(file.path, file.stamp, array, index[start * per_row : stop * per_row], values)
         counts = tuple(stop - start if axis == "sample" else rows.count for axis in held)
         turned = _in_order(values.reshape(*counts, *frames), (*held, *inner), source.channels, order)
-        _copy_by_channel(turned, place[start:stop], order.index("channel"))
+        _copy_by_channel(turned, place, rows.goals(start, stop), order.index("channel"))
 
 
-def _copy_by_channel(values: Array, place: Array, axis: int) -> None:
+def _copy_by_channel(values: Array, place: Array, goals: slice | Integers, axis: int) -> None:
     """Where components lie next to each other on disk, one after the other is faster than all at once."""
     if not 1 < values.shape[axis] <= _FEW_CHANNELS:
-        place[...] = values
+        place[goals] = values
         return
     for channel in range(values.shape[axis]):
-        at = (slice(None),) * axis + (channel,)
-        place[at] = values[at]
+        at = (slice(None),) * (axis - 1) + (channel,)
+        place[(goals, *at)] = values[(slice(None), *at)]
 
 
 def _leading(source: Source, order: tuple[str, ...]) -> tuple[str, ...]:
@@ -208,7 +212,7 @@ def _by_boxes(file: Opened, source: Source, array: StoredArray, rows: Rows, plac
             values = file.library(file.path, array.name, box)
         else:
             values = read_box(file.path, file.stamp, array, box)
-        place[start:stop] = _in_order(values, source.axes, source.channels, order)
+        place[rows.goals(start, stop)] = _in_order(values, source.axes, source.channels, order)
 
 
 def _in_order(values: Array, axes: tuple[str, ...], channels: slice | None, order: tuple[str, ...]) -> Array:

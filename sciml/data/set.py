@@ -174,15 +174,10 @@ class Set:
         used = np.unique(homes)
         for home in used:
             part = self.parts[home]
-            if len(used) == 1:
-                meant = Meant(rows - part.start, starts if timed else None, count, stride)
-                fill(part.file, name, meant, out)
-                continue
-            here = np.flatnonzero(homes == home)
-            meant = Meant(rows[here] - part.start, starts[here] if timed else None, count, stride)
-            values = np.empty((len(here), *out.shape[1:]), out.dtype)
-            fill(part.file, name, meant, values)
-            out[here] = values
+            here = None if len(used) == 1 else np.flatnonzero(homes == home)
+            meant = slice(None) if here is None else here
+            asked = Meant(rows[meant] - part.start, starts[meant] if timed else None, count, stride, here)
+            fill(part.file, name, asked, out)
 
     @property
     def has_times(self) -> bool:
@@ -201,6 +196,8 @@ class Set:
             return None
         if instants is None:
             instants = np.broadcast_to(np.arange(int(self.steps.max())), (len(rows), int(self.steps.max())))
+        if self._shared_times is not None:
+            return self._shared_times[instants]
         out = np.empty(instants.shape)
         homes = np.searchsorted(self._starts, rows, side="right") - 1
         for home in np.unique(homes):
@@ -230,6 +227,15 @@ class Set:
         """The file of a row, and the row within that file."""
         part = self.parts[int(np.searchsorted(self._starts, row, side="right")) - 1]
         return part.path, row - part.start
+
+    @cached_property
+    def _shared_times(self) -> npt.NDArray[np.float64] | None:
+        """Of the instants, where all rows have the same."""
+        times = [part.file.description.times for part in self.parts]
+        first = times[0]  # None where a file does not say
+        if first is None or first.ndim != 1 or self.steps is None or (self.steps != len(first)).any():
+            return None
+        return first if all(other is first or np.array_equal(other, first) for other in times[1:]) else None
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:

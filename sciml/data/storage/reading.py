@@ -60,7 +60,9 @@ def read_box(path: Path, stamp: Stamp, array: StoredArray, box: Box, out: Array 
     return room
 
 
-def read_frames(path: Path, stamp: Stamp, array: StoredArray, index: Integers, out: Array) -> None:
+def read_frames(
+    path: Path, stamp: Stamp, array: StoredArray, index: Integers, out: Array, into: Integers | None = None
+) -> None:
     """For each of n places along the first k axes the values of all other axes.
 
     The way of random windows: neighbours are read in one go, straight into `out`.
@@ -68,14 +70,16 @@ def read_frames(path: Path, stamp: Stamp, array: StoredArray, index: Integers, o
     Args:
         stamp: of the file when its layout was learnt.
         index: (n, k).
-        out: (n, *array.shape[k:]) of the dtype of the array, C-contiguous.
+        out: (n, *array.shape[k:]) of the dtype of the array, C-contiguous; longer where `into` says where each goes.
+        into: (n,), places along the first axis of `out`.
     Raises:
         IndexError: a place outside of the array.
         ValueError: `out` does not fit, or the array lies elsewhere.
         OSError: the file was changed, ends early, or a chunk is damaged.
     """
     count, axes = index.shape
-    fits = out.shape == (count, *array.shape[axes:]) and out.dtype == array.dtype
+    rows = count if into is None else len(out)
+    fits = out.shape == (rows, *array.shape[axes:]) and out.dtype == array.dtype
     if not fits or not out.flags.c_contiguous or axes > len(array.shape):
         raise ValueError(_unfit(path, array, index, out))
     if not out.nbytes:
@@ -87,11 +91,15 @@ def read_frames(path: Path, stamp: Stamp, array: StoredArray, index: Integers, o
     elif isinstance(layout, Elsewhere):
         raise ValueError(_elsewhere(f"{path}: array {array.name}", layout))
     elif layout.filters or layout.chunk[axes:] != array.shape[axes:]:
-        using(path, stamp, _frames_of_chunks, path, stamp, array, layout, index, out)
+        frames = out if into is None else np.empty((count, *out.shape[1:]), out.dtype)
+        using(path, stamp, _frames_of_chunks, path, stamp, array, layout, index, frames)
+        if into is not None:
+            out[into] = frames
         return
     else:
         places = _places_in_chunks(path, array, layout, index)
-    using(path, stamp, _read_runs, path, array, stamp.size, places, out)
+    goals = range(count) if into is None else into.tolist()
+    using(path, stamp, _read_runs, path, array, stamp.size, places, goals, out)
 
 
 def _room(where: str, counts: tuple[int, ...], dtype: np.dtype[np.generic]) -> Array:
@@ -182,30 +190,30 @@ def _places_in_chunks(path: Path, array: StoredArray, layout: Chunked, index: In
     return places
 
 
-def _read_runs(fd: int, path: Path, array: StoredArray, end: int, places: list[int], out: Array) -> None:
-    """Frames at these bytes, those that follow each other in one go."""
+def _read_runs(fd: int, path: Path, array: StoredArray, end: int, places: list[int], goals: Sequence[int], out: Array) -> None:
+    """Frames at these bytes to these places of `out`, those that follow each other here and there in one go."""
     begin, count = 0, len(places)
-    frame = out.nbytes // count
+    frame = out.nbytes // len(out)
     whole: Any = None
     while begin < count:
         start = following = places[begin]
+        goal = place = goals[begin]
         if start < 0:
-            out[begin] = array.layout.fill if isinstance(array.layout, Chunked) else 0
+            out[goal] = array.layout.fill if isinstance(array.layout, Chunked) else 0
             begin += 1
             continue
-        stop = begin
-        while stop < count and places[stop] == following:
-            stop += 1
+        while begin < count and places[begin] == following and goals[begin] == place:
+            begin += 1
+            place += 1
             following += frame
         part: Any = out
-        if stop - begin < count:
+        if place - goal < len(out):
             if whole is None:
                 whole = out.reshape(-1).view(np.uint8).data
-            part = whole[begin * frame : stop * frame]
+            part = whole[goal * frame : place * frame]
         if os.preadv(fd, (part,), start) != following - start:
             # At the end of the file, or more than the system reads at once.
-            _read(fd, f"{path}: array {array.name}", end, start, out[begin:stop])
-        begin = stop
+            _read(fd, f"{path}: array {array.name}", end, start, out[goal:place])
 
 
 # Parts of values that lie one after the other.
