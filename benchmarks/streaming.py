@@ -14,7 +14,9 @@ from __future__ import annotations
 import argparse
 import contextlib
 import logging
+import mmap
 import os
+import random
 import tempfile
 import threading
 import time
@@ -32,17 +34,25 @@ from torch.utils.data import DataLoader, Dataset
 
 from sciml.data.buffers import Buffers
 from sciml.data.caching import Cache
-from sciml.data.normalise import Normaliser
+from sciml.data.manifest import manifest_path, read_manifest
 from sciml.data.set import open_set
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.reading import read_frames
 from sciml.data.stream import Batch, Stream, stream
+from sciml.data.variables import VariableInfo
 from sciml.data.window import Window
+from sciml.data.writer import ShardWriter
+from sciml.generation.check import check
+from sciml.generation.check_bytes import bytes_faults
+from sciml.numerics.domain import Domain
+from sciml.numerics.roles import Role
 
 RESULTS = Path(__file__).parent.parent / "docs" / "results" / "streaming.json"
 SEED = 20261121
-BATCH = 16
-MEAN, STD = {"density": 0.25, "velocity": (0.1, -0.2)}, {"density": 1.5, "velocity": (2.0, 0.5)}
+BATCH, WARM = 32, 4
+"""Samples per batch; batches before the clock begins, which is what a DataLoader with 2 workers prepares ahead."""
+CHANNELS = (("density", 0, 0.25, 1.5), ("velocity", 0, 0.1, 2.0), ("velocity", 1, -0.2, 0.5))
+"""Field, component, mean and standard deviation."""
 
 
 def seconds(call: Callable[[], object]) -> float:
@@ -66,7 +76,7 @@ def bare_reads(folder: Path, rounds: int, frames: int) -> list[Figure]:
         for at_once in (BATCH, 1):
             taken = _read_and_copied(path, memory, at_once, rounds)
             ratio = median(copy / read for copy, read in taken)
-            size = 2 * memory[0].nbytes * 400 / 1e9
+            size = 2 * memory[0].nbytes * 384 / 1e9
             copied, read = (size / median(column) for column in zip(*taken, strict=True))
             what = f"bare reads, {name}, {at_once} windows per call, of memcpy"
             peer = f"memcpy {copied:.1f} GB/s, read {read:.1f} GB/s"
@@ -75,19 +85,19 @@ def bare_reads(folder: Path, rounds: int, frames: int) -> list[Figure]:
 
 
 def _read_and_copied(path: Path, memory: np.ndarray, at_once: int, rounds: int) -> list[tuple[float, float]]:
-    """Seconds of 400 windows by memcpy and by position, in turns."""
+    """Seconds of 384 windows by memcpy and by position, in turns."""
     stored = StoredFile(path)
     array = stored.hdf5.arrays["u"]
     pool = Buffers()
     out = pool.take((2 * at_once, 256, 256), np.dtype(np.float32))
     copied = pool.take((at_once, 2, 256, 256), np.dtype(np.float32))
     draw = np.random.default_rng(1)
-    sample, first = draw.integers(0, array.shape[0], 400), draw.integers(0, 31, 400)
+    sample, first = draw.integers(0, array.shape[0], 384), draw.integers(0, 31, 384)
     index = np.stack([np.repeat(sample, 2), (first[:, None] + np.arange(2)).reshape(-1)], 1)
-    places = draw.integers(0, len(memory) - 2, 400).tolist()
+    places = draw.integers(0, len(memory) - 2, 384).tolist()
 
     def read() -> None:
-        for start in range(0, 800, 2 * at_once):
+        for start in range(0, 768, 2 * at_once):
             read_frames(path, stored.stamp, array, index[start : start + 2 * at_once], out)
 
     def copy() -> None:
@@ -133,8 +143,9 @@ def write_well(folder: Path, points: int, files: int, samples: int, steps: int) 
                     shape = (samples, steps, points, points, *[2] * order)
                     field = group.create_dataset(name, data=draw.standard_normal(shape, dtype=np.float32))
                     field.attrs.update(dim_varying=[True, True], sample_varying=True, time_varying=True)
-    tables = {"mean": MEAN, "std": STD} | dict.fromkeys(("rms", "mean_delta", "std_delta", "rms_delta"), STD)
-    lines = [f"{key}:\n  density: {table['density']}\n  velocity: {list(table['velocity'])}\n" for key, table in tables.items()]
+    mean, std = ([channel[key] for channel in CHANNELS] for key in (2, 3))
+    tables = {"mean": mean, "std": std} | dict.fromkeys(("rms", "mean_delta", "std_delta", "rms_delta"), std)
+    lines = [f"{key}:\n  density: {table[0]}\n  velocity: {table[1:]}\n" for key, table in tables.items()]
     (folder / f"waves{points}" / "stats.yaml").write_text("".join(lines))
     return home
 
@@ -143,17 +154,20 @@ def ours(home: Path, readers: int) -> Stream:
     return stream(home, batch_size=BATCH, seed=SEED, window=Window(4, 1), cache="disk", readers=readers)
 
 
-NORMALISERS = {name: Normaliser(np.atleast_1d(MEAN[name]).tolist(), np.atleast_1d(STD[name]).tolist()) for name in MEAN}
+POOL = Buffers()
 
 
 def normalised(batch: Batch) -> tuple[torch.Tensor, torch.Tensor]:
-    """(batch, time, channel, x, y) of what is given and of what is asked for, every channel scaled."""
-    given, asked = ([_scaled(name, batch[name + suffix]) for name in MEAN] for suffix in ("", "_next"))
-    return torch.cat(given, 2), torch.cat(asked, 2)
-
-
-def _scaled(name: str, values: torch.Tensor) -> torch.Tensor:
-    return NORMALISERS[name].encode(values.flatten(0, 1)).unflatten(0, values.shape[:2])
+    """(batch, time, channel, x, y) of what is given and of what is asked for, every channel scaled: one pass, into memory
+    that is used again."""
+    made = []
+    for suffix in ("", "_next"):
+        samples, steps, _, *grid = batch[f"density{suffix}"].shape
+        out = torch.from_numpy(POOL.take((samples, steps, 3, *grid), np.dtype(np.float32)))
+        for place, (name, channel, mean, std) in enumerate(CHANNELS):
+            torch.add(torch.tensor(-mean / std), batch[f"{name}{suffix}"][:, :, channel], alpha=1 / std, out=out[:, :, place])
+        made.append(out)
+    return made[0], made[1]
 
 
 def well_dataset(home: Path) -> Dataset[dict[str, torch.Tensor]]:
@@ -192,7 +206,7 @@ class KeptHandles(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         file = self.opened[number]
         density = torch.from_numpy(cast(h5py.Dataset, file["t0_fields/density"])[sample, start : start + 5])
         velocity = torch.from_numpy(cast(h5py.Dataset, file["t1_fields/velocity"])[sample, start : start + 5])
-        mean, std = (torch.tensor([table["density"], *table["velocity"]]).view(3, 1, 1) for table in (MEAN, STD))
+        mean, std = (torch.tensor([channel[key] for channel in CHANNELS]).view(3, 1, 1) for key in (2, 3))
         both = (torch.cat([density[:, None], velocity.movedim(-1, 1)], 1) - mean) / std
         return both[:4], both[4:]
 
@@ -216,24 +230,27 @@ def end_to_end(folder: Path, points: int, rounds: int, quick: bool) -> list[Figu
     home = write_well(folder, points, files, samples, steps)
     same_tensors(home)
     paths = sorted(home.glob("*.hdf5"))
-    number = BATCH * (4 if quick else 16)
+    number = BATCH * (6 if quick else 16)
+
+    def steady(batches: Iterator[object]) -> float:
+        """After the first batches, and before the last, so that what was prepared before the clock began is left over."""
+        for _ in range(WARM):
+            next(batches)
+        return seconds(lambda: [None for _ in islice(batches, number // BATCH)])
 
     def by_us(readers: int) -> float:
         batches = ours(home, readers).endless()
-        next(batches)
-        return seconds(lambda: [normalised(batch) for batch, _ in islice(batches, number // BATCH)])
+        for batch, _ in islice(batches, WARM):
+            normalised(batch)
+        return seconds(lambda: [None for batch, _ in islice(batches, number // BATCH) if normalised(batch) is None])
 
     def by_the_well(workers: int) -> float:
-        batches = well_loader(home, workers, number + BATCH)
-        next(batches)
-        return seconds(lambda: list(islice(batches, number // BATCH)))
+        return steady(well_loader(home, workers, number + 2 * WARM * BATCH))
 
     def by_h5py(workers: int) -> float:
         data = KeptHandles(paths, samples, steps - 4)
-        chosen = torch.randint(len(data), (number + BATCH,), generator=torch.Generator().manual_seed(SEED)).tolist()
-        batches = iter(DataLoader(data, batch_size=BATCH, sampler=chosen, num_workers=workers))
-        next(batches)
-        return seconds(lambda: list(islice(batches, number // BATCH)))
+        chosen = torch.randint(len(data), (number + 2 * WARM * BATCH,), generator=torch.Generator().manual_seed(SEED)).tolist()
+        return steady(iter(DataLoader(data, batch_size=BATCH, sampler=chosen, num_workers=workers)))
 
     ways: dict[str, Callable[[], float]] = {
         "ours": lambda: by_us(2),
@@ -360,6 +377,57 @@ def write_indexed(path: Path) -> None:
         file["t-coordinate"] = np.arange(64) * 0.01
 
 
+def written_shards(folder: Path, samples: int, shards: int, points: int) -> list[Path]:
+    """Files of ours: two fields on a periodic square, random values."""
+    domain = Domain.box((1.0, 1.0), (points, points), "periodic")
+    kinds: tuple[tuple[str, Role], ...] = (("a", "input"), ("u", "target"))
+    variables = [VariableInfo(name, role, "1", name, (1, points, points), torch.float32) for name, role in kinds]
+    paths = [folder / f"part-{number}.h5" for number in range(shards)]
+    for number, path in enumerate(paths):
+        with ShardWriter(path, variables, range(number * samples, (number + 1) * samples), domain, {}) as shard:
+            generator = torch.Generator().manual_seed(number)
+            for _ in range(samples // 10):
+                shard.append({name: torch.randn(10, 1, points, points, generator=generator) for name, _ in kinds})
+            shard.finish({})
+    return paths
+
+
+def checking(folder: Path, rounds: int, samples: int) -> Figure:
+    """Bytes and finite values of a set, by one thread, from the page cache."""
+    paths = written_shards(folder / "checked", samples, 8, 128)
+    size = sum(path.stat().st_size for path in paths)
+    taken = []
+    for _ in range(rounds):
+        start = time.process_time()
+        assert check(folder / "checked", equation=False).ok
+        taken.append(time.process_time() - start)
+    return Figure(
+        f"check of {size / 1e9:.2f} GB, bytes and finite values, GB/s per core",
+        size / median(taken) / 1e9,
+        1.5,
+        better="higher",
+    )
+
+
+def flips(folder: Path, count: int) -> list[Figure]:
+    """Single bits at random places of a file: found, and named to the bit."""
+    (path,) = written_shards(folder / "flipped", 50, 1, 64)
+    manifest = read_manifest(manifest_path(path))
+    chance = random.Random(SEED)
+    found = named = 0
+    for _ in range(count):
+        byte, bit = chance.randrange(path.stat().st_size), chance.randrange(8)
+        with path.open("r+b") as file, mmap.mmap(file.fileno(), 0) as content:
+            content[byte] ^= 1 << bit
+            faults = bytes_faults(path, manifest)
+            content[byte] ^= 1 << bit
+        found += bool(faults)
+        named += len(faults) == 1 and f"bit {bit} of byte {byte}" in faults[0].message
+    assert not bytes_faults(path, manifest)
+    peer = f"{named} of {count} named to the bit; plain HDF5 finds none"
+    return [Figure(f"single-bit flips found, of {count}", found, count, peer, better="higher")]
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="smaller and fewer, at most 45 s")
@@ -376,6 +444,8 @@ def main() -> int:
         figures += training(folder, 1 if given.quick else 3, 20 if given.quick else 100)
         figures += long_epoch(folder)
         figures += many_files(folder, 50 if given.quick else 1000)
+        figures.append(checking(folder, rounds, 100 if given.quick else 1000))
+        figures += flips(folder, 200 if given.quick else 10_000)
     return report(figures, "streaming", given.out, seed=SEED)
 
 

@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import h5py
+import numpy as np
 import pytest
 
 from laws import problem_laws
 from sciml.numerics.domain import Domain
+from training.advection import write_advection
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 
@@ -48,6 +51,30 @@ def test_the_page_on_training_continues_the_quick_start(workplace):
         [sys.executable, "-c", code + "\nprint(fields['u'].shape)"], cwd=workplace, capture_output=True, text=True, timeout=120
     )
     assert run.stdout.strip() == "torch.Size([100, 1, 65, 65])", run.stderr
+
+
+def test_the_page_on_streams_continues_the_quick_start(workplace):
+    write_advection(workplace / "waves" / "train" / "part.h5", samples=6, seed=1)
+    page = (DOCS / "how_to/streams.md").read_text(encoding="utf-8")
+    (line,) = re.findall(r"^    sciml (generate .*)$", page, re.MULTILINE)
+    subprocess.run(
+        [sys.executable, "-m", "sciml.cli", *line.split()], cwd=workplace, capture_output=True, check=True, timeout=120
+    )
+    code = "\n".join(blocks("how_to/streams.md", "python")) + "\nprint(len(run.history), len(both))"
+    run = subprocess.run([sys.executable, "-c", code], cwd=workplace, capture_output=True, text=True, timeout=120)
+    assert run.stdout.splitlines()[-1] == "20 53", run.stderr
+
+
+def test_the_page_on_formats_opens_a_file_of_ones_own(tmp_path, monkeypatch):
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["coefficients/k"] = np.ones((3, 8, 6), np.float32)
+        file["solutions"] = np.zeros((3, 5, 8, 6, 2), np.float32)
+    monkeypatch.chdir(tmp_path)
+    (code,) = blocks("how_to/formats.md", "python")
+    found: dict = {}
+    exec(code, found)
+    assert found["found"].variables["u"].sample_shape == (5, 2, 8, 6)
+    assert found["found"].inputs == ("a",)
 
 
 @pytest.fixture

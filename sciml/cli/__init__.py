@@ -112,11 +112,15 @@ def check(
             show_default=False,
         ),
     ] = None,
+    equation: Annotated[
+        bool, typer.Option("--equation/--no-equation", help="compute residuals and statistics again, which takes longest")
+    ] = True,
+    workers: Annotated[int, typer.Option(help="threads")] = 1,
 ) -> None:
     """Verify bytes, schema, finiteness and the equation itself; exit status 1 when anything is wrong."""
     from sciml.cli.sets import run_check
 
-    if not run_check(path, trust or []):
+    if not run_check(path, trust or [], equation=equation, workers=workers):
         sys.exit(1)
 
 

@@ -117,16 +117,23 @@ def _variables(source: Set) -> Table:
     return table
 
 
-def run_check(path: Path, trust: Sequence[str]) -> bool:
+def run_check(path: Path, trust: Sequence[str], *, equation: bool, workers: int) -> bool:
     """Check a set and say what was found; whether it is sound.
 
     Args:
         trust: modules that may be imported, which may lie in the working directory.
+        equation, workers: of `check`.
     """
     output = console()
     with _bar("files", output) as bar, importable(Path.cwd() if trust else None):
         task = bar.add_task("check", total=None)
-        report = check(path, trust=trust, progress=lambda done, total: bar.update(task, completed=done, total=total))
+        report = check(
+            path,
+            trust=trust,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+            equation=equation,
+            workers=workers,
+        )
     for line in [*map(str, report.faults), *(f"note: {note}" for note in report.notes)]:
         output.print(line, highlight=False)
     verdict = "sound" if report.ok else counted(len(report.faults), "fault")

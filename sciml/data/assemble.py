@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -101,7 +102,7 @@ def channels_of(source: Source | Given, arrays: Mapping[str, StoredArray]) -> in
     if isinstance(source, Given):
         return source.values.shape[1]
     shape = arrays[source.arrays[0]].shape
-    stored = int(np.prod([n for n, axis in zip(shape, source.axes, strict=True) if axis == "channel"], dtype=np.int64))
+    stored = math.prod(n for n, axis in zip(shape, source.axes, strict=True) if axis == "channel")
     return stored if source.channels is None else len(range(*source.channels.indices(stored)))
 
 
@@ -146,7 +147,7 @@ def _fill_from(file: Opened, source: Source, array: StoredArray, rows: Rows, pla
         read_frames(file.path, file.stamp, array, index, place.reshape(len(place) * per_row, *frames), goals)
         return
     # Few rows at a time: what was just read is still in the cache when it is turned.
-    rows_at_once = max(1, _TURNED_AT_ONCE // max(1, per_row * int(np.prod(frames)) * array.dtype.itemsize))
+    rows_at_once = max(1, _TURNED_AT_ONCE // max(1, per_row * math.prod(frames) * array.dtype.itemsize))
     scratch = np.empty((min(rows_at_once, len(rows.samples)) * per_row, *frames), place.dtype)
     for start in range(0, len(rows.samples), rows_at_once):
         stop = min(start + rows_at_once, len(rows.samples))
@@ -187,12 +188,13 @@ def _whole(lead: tuple[str, ...], array: StoredArray, rows: Rows) -> bool:
 
 def _index(lead: tuple[str, ...], rows: Rows, first_sample: int) -> Integers:
     """(row and instant, axis of `lead`), instants of one row one after the other."""
-    samples = rows.samples + first_sample
+    samples = rows.samples + first_sample if first_sample else rows.samples
     if "time" not in lead or rows.first is None:
         return samples[:, None]
-    instants = rows.first[:, None] + np.arange(rows.count) * rows.stride
-    columns = {"sample": np.repeat(samples, rows.count), "time": instants.reshape(-1)}
-    return np.stack([columns[axis] for axis in lead], axis=1)
+    index = np.empty((len(samples), rows.count, 2), np.int64)
+    index[:, :, lead.index("sample")] = samples[:, None]
+    index[:, :, lead.index("time")] = rows.first[:, None] + np.arange(rows.count) * rows.stride
+    return index.reshape(-1, 2)
 
 
 def _by_boxes(file: Opened, source: Source, array: StoredArray, rows: Rows, place: Array, order: tuple[str, ...]) -> None:

@@ -231,11 +231,11 @@ class Set:
     @cached_property
     def _shared_times(self) -> npt.NDArray[np.float64] | None:
         """Of the instants, where all rows have the same."""
-        times = [part.file.description.times for part in self.parts]
-        first = times[0]  # None where a file does not say
+        first = self.parts[0].file.description.times
         if first is None or first.ndim != 1 or self.steps is None or (self.steps != len(first)).any():
             return None
-        return first if all(other is first or np.array_equal(other, first) for other in times[1:]) else None
+        others = (part.file.description.times for part in self.parts[1:])
+        return first if all(times is not None and np.array_equal(times, first) for times in others) else None
 
     @cached_property
     def _starts(self) -> npt.NDArray[np.int64]:
