@@ -5,6 +5,7 @@ from __future__ import annotations
 import glob
 import os
 import secrets
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
@@ -19,9 +20,14 @@ def part_of(path: Path) -> Path:
 
 
 def remove_parts(path: Path) -> None:
-    """Remove what killed runs left of `path` and of files that differ from it in the suffix alone."""
-    for stale in path.parent.glob(f".{glob.escape(path.stem)}.*.part"):
-        stale.unlink(missing_ok=True)
+    """Remove what killed runs left of the file or folder `path`, and of the manifest beside a file."""
+    for name in {path.name, path.with_suffix(".json").name}:
+        for pattern in (f".{glob.escape(name)}.part", f".{glob.escape(name)}.{'[0-9a-f]' * 8}.part"):
+            for stale in path.parent.glob(pattern):
+                if stale.is_dir():
+                    shutil.rmtree(stale, ignore_errors=True)
+                else:
+                    stale.unlink(missing_ok=True)
 
 
 def write_whole(path: Path, data: bytes | memoryview) -> None:

@@ -23,9 +23,9 @@ class BadData:
     """What was found so far in the batches that were given out.
 
     Args:
-        samples: how many held a bad value, counted each time they were met.
-        values: how many values were bad.
-        places: of the values, by file and variable.
+        samples: how often a sample was met that held a bad value; every pass meets it again.
+        values: how often a bad value was met.
+        places: the same by file and variable.
     """
 
     samples: int = 0
@@ -40,7 +40,8 @@ class BadData:
             return "no bad values"
         most = ", ".join(f"{name} of {file} ({count:,})" for (file, name), count in self.places.most_common(3))
         more = f" and {len(self.places) - 3} more" if len(self.places) > 3 else ""
-        return f"{self.values:,} values in {self.samples:,} samples were not finite: {most}{more}"
+        times = f"{self.values:,} time{'s' if self.values > 1 else ''}"
+        return f"values that are not finite were met {times} in the batches given out: {most}{more}"
 
     def add(self, other: BadData) -> None:
         """Count what another found, too."""

@@ -27,8 +27,10 @@ def joined(
         grid: points per side of the fields. With it, instants of a field are put one after the other along the channels, and
             numbers, (batch, channel) or (batch, time, channel), are spread over the grid as constant channels.
     Raises:
-        ValueError: a name that the batch does not have, or a variable that is no field on this grid and no number.
+        ValueError: no names, a name that the batch does not have, or a variable that is no field on this grid and no number.
     """
+    if not names:
+        raise ValueError(f"names: got none to join, need at least one of {', '.join(batch)}")
     for name in names:
         if name not in batch:
             raise ValueError(f"variable {name}: not in the batch, which has {', '.join(batch)}")

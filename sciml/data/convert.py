@@ -18,13 +18,15 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.data.atomic import part_of, sync_folder
+from sciml.data import info
+from sciml.data.atomic import part_of, remove_parts, sync_folder
 from sciml.data.blocks import BLOCK, files_of_rows
 from sciml.data.discovery import SUFFIXES
 from sciml.data.field_statistics import field_statistics, write_yaml
 from sciml.data.formats.mapped import Mapped
 from sciml.data.layout import Layout
 from sciml.data.set import Set, open_set, splits_of
+from sciml.data.storage.files import StoredFile
 from sciml.data.writer import ShardWriter
 from sciml.data.writers import netcdf, the_well
 from sciml.data.writers.plain import OWN, plain_attributes, stored_type, time_grid
@@ -37,6 +39,9 @@ FILE_BYTES = 1 << 29
 """Of values in one file of several."""
 
 Tick = Callable[[int], None]
+_WRITTEN = ("shard-*.h5", "shard-*.json", "*.hdf5", "*.nc", "stats.yaml", ".sciml-index.json")
+"""Names of the files that a conversion writes, and of what may lie beside them."""
+
 _KNOWN = ("train", "valid", "validation", "val", "test")
 
 
@@ -47,6 +52,7 @@ class Converted:
     Args:
         files, samples, bytes: how much; bytes on disk.
         left_out: attributes that the other format has no place for.
+        notes: what is odd about the set that was read, and what was made of it.
     """
 
     path: Path
@@ -54,6 +60,7 @@ class Converted:
     samples: int
     bytes: int
     left_out: tuple[str, ...]
+    notes: tuple[str, ...] = ()
 
 
 def convert(
@@ -62,7 +69,7 @@ def convert(
     *,
     to: Target,
     split: str | None = None,
-    mapping: Mapping[str, Mapped] | None = None,
+    mapping: Mapping[str, Mapped] | str | Path | None = None,
     force: bool = False,
     file_bytes: int = FILE_BYTES,
     progress: Callable[[int, int], None] | None = None,
@@ -102,6 +109,7 @@ def convert(
             progress(done, total)
 
     # One file of ours is whole or not there by itself, and its manifest has its name.
+    remove_parts(out)  # what a killed conversion left
     part = out if single and to == "sciml" else part_of(out)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
@@ -124,15 +132,27 @@ def convert(
             _remove(part)
         raise
     left_out = {key for source in sources.values() for key in source.attributes if key not in plain_attributes(source)}
-    return Converted(out, files, samples, size, tuple(sorted(left_out - set(OWN))))
+    notes = tuple(dict.fromkeys(note for source in sources.values() for note in _notes(source)))
+    return Converted(out, files, samples, size, tuple(sorted(left_out - set(OWN))), notes)
 
 
-def _opened(path: Path, split: str | None, mapping: Mapping[str, Mapped] | None) -> dict[str, Set]:
+def _opened(path: Path, split: str | None, mapping: Mapping[str, Mapped] | str | Path | None) -> dict[str, Set]:
     """By split; one set that has none has the name of its folder, or is called train."""
     names = splits_of(path) if split is None else [split]
     if not names:
         return {path.name if path.name in _KNOWN else "train": open_set(path, mapping=mapping)}
     return {name: open_set(path, split=name, mapping=mapping) for name in names}
+
+
+def _notes(source: Set) -> tuple[str, ...]:
+    """Those of a set, and that splits inside of its files became one set."""
+    if source.split is not None:
+        return info.notes(source)
+    inside = dict.fromkeys(name for part in source.parts for name in part.format.splits(StoredFile(part.path)))
+    if len(inside) < 2:
+        return info.notes(source)
+    joined = f"the files hold the splits {', '.join(inside)}; all samples were written as one set, choose one with --split"
+    return (*info.notes(source), joined)
 
 
 def _places(
@@ -219,9 +239,14 @@ def _check_free(path: Path, out: Path, to: Target, force: bool) -> None:
         raise ValueError(f"{out}: is there already; take another name, or replace it with --force")
     if out.is_symlink() or out.is_dir() != (out.suffix not in (".h5", ".nc")):
         raise ValueError(f"{out}: is a link or of another kind than what is to be written; take another name")
-    strange = [file for file in out.rglob("*") if not file.is_dir() and file.suffix not in (*SUFFIXES, ".json", ".yaml")]
+    strange = [file for file in out.rglob("*") if not file.is_dir() and not any(map(file.match, _WRITTEN))]
+    if out.is_file():
+        try:
+            open_set(out)
+        except (ValueError, OSError):
+            strange = [out]
     if strange:
-        raise ValueError(f"{out}: holds {strange[0].name}, which is no part of a set; remove the folder yourself")
+        raise ValueError(f"{out}: holds {strange[0].name}, which is no part of a set that was written here; remove it yourself")
 
 
 def _settled(part: Path, out: Path) -> int:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from sciml.data.manifest import Manifest, manifest_of, manifest_path, remade
+from sciml.data.manifest import Manifest, again, manifest_of, manifest_path, remade
 
 SUFFIXES = (".h5", ".hdf5", ".nc", ".nc4", ".cdf", ".mat", ".pt", ".npy", ".npz", ".csv", ".txt", ".gsd", ".h5md")
 """How names of files end that may hold samples. What they are is seen from their content."""
@@ -26,7 +26,9 @@ def files_of(path: Path, split: str | None = None) -> tuple[list[Path], str | No
         OSError: the folder cannot be read.
     """
     if not path.exists():
-        raise FileNotFoundError(f"{path}: nothing is there; `sciml generate CARD --out FOLDER` makes a set")
+        raise FileNotFoundError(
+            f"{path}: nothing is there, see that the path is right; `sciml generate CARD --out FOLDER` makes a new set"
+        )
     if not path.is_dir():
         return [path], split
     if split is not None:
@@ -42,7 +44,9 @@ def files_of(path: Path, split: str | None = None) -> tuple[list[Path], str | No
     if found:
         home = path if (path / found[0]).is_dir() else path / "data"
         raise ValueError(f"{path}: holds the splits {', '.join(found)}; open one of them, such as {home / found[0]}")
-    files = sorted(file for file in path.rglob("*") if _may_hold_samples(file))
+    files = sorted(
+        (file for file in path.rglob("*") if _may_hold_samples(file)), key=lambda file: (file.parent, _by_numbers(file))
+    )
     if not files:
         raise ValueError(
             f"{path}: holds no shard-*.h5 and no other file with samples ({', '.join(SUFFIXES)}); give the folder of a split, "
@@ -87,11 +91,10 @@ def check_complete(folder: Path, files: Sequence[Path], manifests: Sequence[Mani
     Raises:
         ValueError: they are not.
     """
-    again = f"run `sciml generate CARD --out {folder.parent}` again"
     known: dict[int, Manifest] = {}
     for file, manifest in zip(files, manifests, strict=True):
         if manifest is None:
-            raise ValueError(f"{file}: has no manifest {manifest_path(file).name}, it was not finished; {again}")
+            raise ValueError(f"{file}: has no manifest {manifest_path(file).name}, it was not finished; {again(file)}")
         number = _number(file, manifest, len(files))
         first = next(iter(known.values()), manifest)
         for key in ("card", "split", "shards"):
@@ -103,7 +106,9 @@ def check_complete(folder: Path, files: Sequence[Path], manifests: Sequence[Mani
     shards = next(iter(known.values())).get("shards", len(files))
     missing = sorted(set(range(shards if isinstance(shards, int) else len(files))) - known.keys())
     if missing:
-        raise ValueError(f"{folder}: {len(missing)} of {shards} shards are missing, first shard-{missing[0]:05d}.h5; {again}")
+        raise ValueError(
+            f"{folder}: {len(missing)} of {shards} shards are missing, first shard-{missing[0]:05d}.h5; {again(files[0])}"
+        )
     expected = known[0]["first_sample"]
     for file, number in zip(files, sorted(known), strict=True):
         first_sample, samples = (int(str(known[number][key])) for key in ("first_sample", "samples"))
@@ -130,7 +135,12 @@ def _number(file: Path, manifest: Manifest, files: int) -> int:
 def _files_in(folder: Path) -> list[Path]:
     """Its shards by number, however many; without shards whatever may hold samples."""
     shards = sorted(folder.glob("shard-*.h5"), key=lambda file: (len(file.name), file.name))
-    return shards or sorted(file for file in folder.iterdir() if _may_hold_samples(file))
+    return shards or sorted((file for file in folder.iterdir() if _may_hold_samples(file)), key=_by_numbers)
+
+
+def _by_numbers(file: Path) -> list[tuple[int, str]]:
+    """Names in the order of the numbers in them: part-2 before part-10."""
+    return [(int(piece), "") if piece.isdigit() else (-1, piece) for piece in re.split(r"(\d+)", file.name)]
 
 
 def _may_hold_samples(file: Path) -> bool:

@@ -180,7 +180,7 @@ class Plan:
             raise ValueError(self._not_finite(pieces, row))
         bad = self._count(pieces, row, flags) if any_bad else BadData()
         if self.on_bad == "mask":
-            masks = {f"{name}{MASK}": piece.values.isfinite() for name, piece in pieces.items()}
+            masks = {f"{name}{MASK}": _good(piece, batch.get("mask")) for name, piece in pieces.items()}
             zeroed = {
                 name: torch.where(masks[f"{name}{MASK}"], values, 0) if any_bad and name in pieces else values
                 for name, values in batch.items()
@@ -214,7 +214,8 @@ class Plan:
             instant = int(instants.first[index[0]]) + index[1] * instants.stride
             stored = self.set.read(info.name, [number], first=instant, count=1)[(0, 0, *index[2:])]
             at = (instant, *index[2:])
-        what = f"{file}: variable {info.name}, sample {sample} of this file holds {stored.item()} at {at}"
+        of = "" if self.set.split is None else f"split {self.set.split} of "
+        what = f"{file}: variable {info.name}, sample {sample} of {of}this file holds {stored.item()} at {at}"
         if bool(torch.isfinite(stored)):
             return f"{what}, too large for {self.dtype}; take a wider dtype"
         return (
@@ -234,6 +235,14 @@ class Plan:
                 f"{self.set.path}: variable {clash[0]} has a name that a batch needs for something else; give it another one, "
                 "such as by a `mapping`"
             )
+
+
+def _good(piece: _Piece, there: Tensor | None) -> Tensor:
+    """Where values are finite, and behind the end of no sample."""
+    good = piece.values.isfinite()
+    if there is None or piece.instants is None:
+        return good
+    return good & there.view(*there.shape, *[1] * (good.ndim - 2))
 
 
 def on_device(found: Iterator[tuple[Task, Fetched]], device: torch.device) -> Iterator[tuple[Task, Fetched]]:

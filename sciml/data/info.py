@@ -50,6 +50,14 @@ def instants(source: Set) -> str:
     return f"{words}; times {np.nanmin(times):g} to {np.nanmax(times):g}{shared}{_spacing(times)}"
 
 
+def notes(source: Set) -> tuple[str, ...]:
+    """What is odd about a set and how it was taken, and whether its domain is made up."""
+    if source.domain is None or any(part.file.description.domain is not None for part in source.parts):
+        return source.notes
+    made_up = f"the files do not say on which grid the fields lie; the domain is made up: {source.domain}"
+    return (*source.notes, made_up)
+
+
 def layouts(source: Set) -> dict[str, list[str]]:
     """Where the values lie in words, and which variables lie so."""
     found: dict[str, list[str]] = {}
@@ -153,4 +161,4 @@ def _spacing(times: np.ndarray) -> str:
     return f", {gaps[0]:g} apart" if even else f", {gaps.min():g} to {gaps.max():g} apart"
 
 
-__all__ = ["dimensions", "in_bytes", "instants", "layouts", "on_disk", "slow_parts"]
+__all__ = ["dimensions", "in_bytes", "instants", "layouts", "notes", "on_disk", "slow_parts"]

@@ -146,11 +146,34 @@ def remade(path: Path) -> str:
     if not is_shard(path):
         return "Copy or write the file again"
     names = f"{path.with_suffix('.h5').name} and {path.with_suffix('.json').name}"
-    return f"Delete {names} and run `sciml generate CARD --out {path.parent.parent}` again: the same bytes come back"
+    if not _is_from_card(path):
+        return f"Copy {names} again, or {again(path)}"
+    return f"Delete {names} and {again(path)}: the same bytes come back"
+
+
+def again(shard: Path) -> str:
+    """What brings shards back that are not there."""
+    if _is_from_card(shard):
+        return f"run `sciml generate CARD --out {shard.parent.parent}` again"
+    return "convert or write the set again, for it was not made from a card"
+
+
+def _is_from_card(shard: Path) -> bool:
+    """Whether a manifest that may be damaged names a card: its own, or where that is missing another one in the folder.
+
+    With no manifest at all it is taken to be so: a run of `sciml generate` that was stopped leaves that.
+    """
+    for path in (manifest_path(shard), *sorted(shard.parent.glob("shard-*.json"))):
+        try:
+            return b'"card"' in path.read_bytes()
+        except OSError:
+            continue
+    return True
 
 
 __all__ = [
     "Manifest",
+    "again",
     "blocks_of",
     "checksums_of",
     "file_crc32",

@@ -135,6 +135,7 @@ class Mixed:
 
         Batches are read when they are asked for: keep the samples in memory or on the device where that matters.
         """
+        empty = 0
         while True:
             epoch, position = self._epoch, self._position
             number = int(permuted([position], len(self), seed=self.seed, epoch=epoch)[0])
@@ -143,8 +144,11 @@ class Mixed:
             start = (number - int(self._ends[home - 1] if home else 0)) * stream.batch_size
             fetched = stream.training_batch(epoch, start)
             self._epoch, self._position = (epoch, position + 1) if position + 1 < len(self) else (epoch + 1, 0)
+            empty = 0 if fetched is not None else empty + 1
             if fetched is not None:
                 yield fetched
+            elif empty >= len(self):
+                raise ValueError(f"{self.set.path}: an epoch brings no sample without bad values; {self.bad}")
 
     def state_dict(self) -> dict[str, int | str]:
         """Where `endless` is; the position counts batches."""

@@ -18,7 +18,7 @@ from torch import Tensor
 from sciml.data.assemble import Opened, fill
 from sciml.data.assemble import Rows as Meant
 from sciml.data.discovery import check_complete, files_of, manifest_for, splits_of
-from sciml.data.formats.mapped import Mapped
+from sciml.data.formats.mapped import Mapped, mapping_of
 from sciml.data.formats.registry import Format, files_as_formats_see_them, format_of
 from sciml.data.manifest import Manifest, file_crc32, remade
 from sciml.data.rows import Rows, row_numbers
@@ -67,6 +67,7 @@ class Set:
         attributes: what the first file says of itself.
         parts: the files, in the order of rows.
         notes: what is odd about them, and what was made of it.
+        split: which of the splits inside of the files this is; None where files hold one thing.
     """
 
     path: Path
@@ -75,6 +76,7 @@ class Set:
     attributes: Mapping[str, object]
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
+    split: str | None = None
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -106,7 +108,9 @@ class Set:
     def fingerprint(self) -> str:
         """The same for the same content wherever it lies, another when schema, sizes or checksums change."""
         schema = [(v.name, v.role, v.units, v.sample_shape, str(v.dtype)) for v in self.variables.values()]
-        text = json.dumps([schema, [(part.samples, part.identity) for part in self.parts]])
+        # The splits of one file have the file in common.
+        inside = () if self.split is None else (self.split,)
+        text = json.dumps([schema, [(part.samples, part.identity) for part in self.parts], *inside])
         return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
     def read(
@@ -224,7 +228,7 @@ class Set:
             self._verified.add(part.path)
 
     def locate(self, row: int) -> tuple[Path, int]:
-        """The file of a row, and the row within that file."""
+        """The file of a row, and the row within that file; within `split` where the file holds several."""
         part = self.parts[int(np.searchsorted(self._starts, row, side="right")) - 1]
         return part.path, row - part.start
 
@@ -275,7 +279,7 @@ def open_set(
     *,
     domain: Domain | None = None,
     split: str | None = None,
-    mapping: Mapping[str, Mapped] | None = None,
+    mapping: Mapping[str, Mapped] | str | Path | None = None,
 ) -> Set:
     """Open a folder or a file of samples; what it is, is seen from its content.
 
@@ -283,21 +287,26 @@ def open_set(
         domain: of the fields, for formats that do not say. Without it such fields lie at the centres of equal cells on a box
             with sides of length 1 and open conditions.
         split: such as "train": a subfolder, or a part of files that hold several.
-        mapping: what the arrays of an HDF5 or `.npz` file mean, for files of no known format. The name `time` with axes
-            ("time",) or ("sample", "time") stands for the times of the instants.
+        mapping: what the arrays of an HDF5 or `.npz` file mean, for files of no known format; or the path of a TOML file that
+            says so, see `read_mapping`. The name `time` with axes ("time",) or ("sample", "time") stands for the times of the
+            instants.
     Raises:
         ValueError: not a set, an unfinished one, files that are not of one set, several splits and none chosen, a file of
-            ours without a domain, or a domain that contradicts the file or its shapes.
+            ours without a domain, a domain that contradicts the file or its shapes, or a mapping that is none.
         OSError: nothing there, or a file cannot be read.
     """
     path = Path(path).expanduser()
+    mapping = None if mapping is None else mapping_of(mapping)
     files, split = files_of(path, split)
-    opened = [_opened(file, split, mapping) for file in files_as_formats_see_them(files)]
+    seen = files_as_formats_see_them(files)
+    opened = [_opened(file, split, mapping) for file in seen]
     manifests = [manifest_for(file) for file in files]
     if split is not None:
         kept = [i for i, found in enumerate(opened) if found is not None]
         if not kept:
-            raise ValueError(f"{path}: got split {split!r}, none of its files holds one of that name")
+            inside = dict.fromkeys(name for file in seen for name in format_of(file, mapping).splits(file))
+            there = f"its files hold {', '.join(inside)}" if inside else "its files hold no splits"
+            raise ValueError(f"{path}: got split {split!r}, {there}")
         files, manifests = [files[i] for i in kept], [manifests[i] for i in kept]
     chosen = [found for found in opened if found is not None]
     variables = _common_variables([file for file, _ in chosen])
@@ -312,7 +321,8 @@ def open_set(
     if not starts[-1]:
         raise ValueError(f"{path}: holds no samples")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.file.description.notes))
-    return Set(path, variables, _settled_domain(path, first, domain), first.attributes, parts, notes)
+    settled = _settled_domain(path, first, domain, mapped=mapping is not None)
+    return Set(path, variables, settled, first.attributes, parts, notes, split)
 
 
 def _opened(file: StoredFile, split: str | None, mapping: Mapping[str, Mapped] | None) -> tuple[Opened, Format] | None:
@@ -380,7 +390,7 @@ def _numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
     return np.dtype(str(dtype).removeprefix("torch."))
 
 
-def _settled_domain(path: Path, described: Description, given: Domain | None) -> Domain | None:
+def _settled_domain(path: Path, described: Description, given: Domain | None, *, mapped: bool) -> Domain | None:
     """The domain of the fields, from the file or the caller."""
     fields = [info for info in described.variables.values() if info.grid is not None]
     if described.domain is not None:
@@ -389,6 +399,11 @@ def _settled_domain(path: Path, described: Description, given: Domain | None) ->
         return described.domain
     if given is None and fields:
         if "complete" in described.attributes:  # ours, and ours are written with their grid
+            if mapped:
+                raise ValueError(
+                    f"{path}: was written by sciml and says itself what its arrays mean and on which grid they lie, a mapping "
+                    "does not say the grid; open it without `mapping`, or give `domain`"
+                )
             raise ValueError(f"{path}: does not say on which grid its fields lie; write it again, or give `domain`")
         shape = fields[0].shape[1:]
         given = Domain.box([1.0] * len(shape), shape, "open", "cells")

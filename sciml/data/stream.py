@@ -26,7 +26,7 @@ from sciml.data.rows import Rows, row_numbers
 from sciml.data.set import Set, open_set
 from sciml.data.values import DiskValues, MemoryValues
 from sciml.data.variables import VariableInfo
-from sciml.data.window import Items, Window
+from sciml.data.window import Items, Window, check_window
 from sciml.numerics.domain import Domain
 
 _LOG = logging.getLogger("sciml.data")
@@ -74,9 +74,9 @@ class Stream:
             and add `u_mask`, True where values of `u` are good. What was skipped or masked is counted in `bad`.
         readers: threads that read ahead where samples are not kept on the device; 0 for none.
     Raises:
-        ValueError: an empty set or no rows, rows that are neither whole numbers nor a mask, a batch size below 1, a rank that
-            is not there, a dtype that is not of floating point, complex variables, a window longer than every sample, or
-            variables whose names a batch needs for something else.
+        ValueError: an empty set or no rows, rows that are neither whole numbers nor a mask, a batch size that is no whole
+            number or below 1, a window that is no `Window`, a rank that is not there, a dtype that is not of floating point,
+            complex variables, a window longer than every sample, or variables whose names a batch needs for something else.
         IndexError: a row that is not there.
     """
 
@@ -111,8 +111,8 @@ class Stream:
         if (len(source) if self.rows is None else len(self.rows)) == 0:
             raise ValueError(f"{source.path}: got no samples for a stream, need at least 1")
         _check_types(source, dtype)
-        if batch_size < 1:
-            raise ValueError(f"batch_size: got {batch_size}, need at least 1")
+        check_batch_size(batch_size)
+        check_window(window)
         if not 0 <= rank < ranks:
             raise ValueError(f"rank: got {rank} of {ranks} ranks, need 0 <= rank < ranks")
         if on_bad not in ON_BAD:
@@ -191,7 +191,11 @@ class Stream:
         The share is (rows here) x ranks / (rows of the batch): the mean over ranks of share x (mean over rows here) is the mean
         over the batch. A rank without a row gets one all the same, with share 0. The state counts a batch as done once it
         was given out. Where rows are skipped because they are bad, the share is still that of the rows that were meant.
+
+        Raises:
+            ValueError: a whole epoch brings no sample without bad values.
         """
+        empty = 0
         while True:
             with closing(self._batches(self._training(self._epoch, self._position))) as batches:
                 for task, found in batches:
@@ -199,11 +203,14 @@ class Stream:
                         break  # a state was loaded
                     self._epoch, self._position = task.end
                     batch = self._counted(found)
+                    empty = 0 if batch is not None else empty + 1
                     if batch is not None:
                         self._remember(batch)
                         yield batch, task.share
                     elif self.ranks > 1:  # the others wait for this process
                         yield self._stand_in(*task.begin), 0.0
+                    elif empty >= len(self):
+                        raise ValueError(f"{self.set.path}: an epoch brings no sample without bad values; {self.bad}")
 
     def state_dict(self) -> dict[str, int | str]:
         """Where `endless` is: plain values, below 1 KiB. Position counts samples, so that the batch size may change."""
@@ -369,6 +376,18 @@ class _Ordered:
         return self.epoch == epoch and self.start <= start and stop <= self.stop
 
 
+def check_batch_size(given: object) -> None:
+    """Whether it is a whole number of samples.
+
+    Raises:
+        ValueError: it is none, or below 1.
+    """
+    if isinstance(given, bool) or not isinstance(given, int | np.integer):
+        raise ValueError(f"batch_size: got {given!r}, need a whole number")
+    if given < 1:
+        raise ValueError(f"batch_size: got {given}, need at least 1")
+
+
 def _check_types(source: Set, dtype: torch.dtype) -> None:
     if not dtype.is_floating_point:
         raise ValueError(f"dtype: got {dtype}, need one of floating point such as torch.float32")
@@ -386,7 +405,7 @@ def stream(
     dtype: torch.dtype = torch.float32,
     domain: Domain | None = None,
     split: str | None = None,
-    mapping: Mapping[str, Mapped] | None = None,
+    mapping: Mapping[str, Mapped] | str | Path | None = None,
     rows: Rows | None = None,
     rank: int | None = None,
     ranks: int | None = None,
@@ -422,4 +441,4 @@ def stream(
     )
 
 
-__all__ = ["Batch", "Stream", "Task", "stream"]
+__all__ = ["Batch", "Stream", "Task", "check_batch_size", "stream"]

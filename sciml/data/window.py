@@ -44,6 +44,16 @@ class Window:
         return 1 + self.stride * (self.steps - 1)
 
 
+def check_window(given: object) -> None:
+    """Whether it is a window, or none.
+
+    Raises:
+        ValueError: it is something else, such as a number.
+    """
+    if given is not None and not isinstance(given, Window):
+        raise ValueError(f"window: got {given!r}, need a Window, such as Window(2, 1) for two instants given and one asked for")
+
+
 class Items:
     """The items of a stream: all windows of all rows, in the order of rows and instants; or without a window the rows.
 
@@ -87,4 +97,4 @@ class Items:
         return row, places - before
 
 
-__all__ = ["Items", "Window"]
+__all__ = ["Items", "Window", "check_window"]

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sciml.data.checksums import flipped_bit
-from sciml.data.manifest import Manifest, blocks_of, first_bad_blocks, manifest_of, manifest_path, remade
+from sciml.data.manifest import Manifest, again, blocks_of, first_bad_blocks, manifest_of, manifest_path, remade
 from sciml.generation.check_report import Fault, fault_of
 
 _CHANGED = "its bytes were changed (CRC-32 differs from the manifest)"
@@ -102,7 +102,7 @@ def manifests_of(files: Sequence[Path]) -> tuple[dict[Path, Manifest], list[Faul
             found[file] = manifest
         elif file.name.startswith("shard-"):
             name = manifest_path(file).name
-            message = f"has no manifest {name}, it was not finished; run `sciml generate CARD --out ...` again"
+            message = f"has no manifest {name}, it was not finished; {again(file)}"
             faults.append(Fault(file, message))
     return found, faults
 

@@ -8,17 +8,25 @@ from pathlib import Path
 
 @dataclass(frozen=True)
 class Fault:
-    """One thing that is wrong."""
+    """One thing that is wrong.
+
+    Args:
+        sample: its number in the set, or where `path` is of a foreign format, in that file.
+        split: the one of several inside of the file within which `sample` is counted.
+    """
 
     path: Path
     message: str
     variable: str | None = None
     sample: int | None = None
+    split: str | None = None
 
     def __str__(self) -> str:
         where: list[str] = []
         if self.variable is not None:
             where.append(f"variable {self.variable}")
+        if self.split is not None:
+            where.append(f"split {self.split}")
         if self.sample is not None:
             where.append(f"sample {self.sample}")
         return ": ".join([str(self.path), *([", ".join(where)] if where else []), self.message])

@@ -74,7 +74,7 @@ def value_findings(found: Set, part: Part, *, sealed: bool, first: int = 0) -> F
         for flags, is_fault in ((wrong, real and not sealed), (begin, False)):
             if flags.any():
                 message = _zero_message(info, flags, first, begin=flags is begin)
-                fault = Fault(part.path, message, name, first + int(np.argwhere(flags)[0, 0]))
+                fault = Fault(part.path, message, name, first + int(np.argwhere(flags)[0, 0]), found.split)
                 if is_fault:
                     findings.faults.append(fault)
                 else:
@@ -136,8 +136,9 @@ def _finite_fault(found: Set, part: Part, info: VariableInfo, bad: npt.NDArray[n
         instant, index = instant + index[0], index[1:]
     at = f"at {tuple(index)}" if info.steps is None else f"at instant {instant}, {tuple(index)}"
     rows = len(np.unique(bad[:, 0]))
-    more = "" if rows == 1 else f", and {rows - 1} more sample{'s' if rows > 2 else ''} of this file"
-    return Fault(part.path, f"holds {value} {at}{more}. {remade(part.path)}", info.name, first + row)
+    of = "file" if found.split is None else "split"
+    more = "" if rows == 1 else f", and {rows - 1} more sample{'s' if rows > 2 else ''} of this {of}"
+    return Fault(part.path, f"holds {value} {at}{more}. {remade(part.path)}", info.name, first + row, found.split)
 
 
 def _zero_frames(frames: Frames) -> tuple[Flags, Flags]:

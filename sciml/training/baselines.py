@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from sciml.data.batch import NEXT, joined
+from sciml.data.batch import MASK, NEXT, joined
 from sciml.training.checkpoint import fields_of
 from sciml.training.streams import Samples, domains_of, grid_of
 
@@ -199,6 +199,9 @@ def _pairs(stream: Samples) -> Iterator[tuple[Tensor, Tensor]]:
     if len(domains) > 1:
         raise ValueError(f"stream: brings samples of the grids {[d.shape for d in domains]}; this baseline needs one grid")
     for batch in stream:
+        for name in (*stream.inputs, *stream.targets):
+            if not bool(batch.get(f"{name}{MASK}", torch.ones(1)).all()):
+                raise ValueError(f'variable {name}: holds masked values, which this baseline would count; use on_bad="skip"')
         grid = grid_of(batch, stream.targets, domains)
         yield joined(batch, stream.inputs, grid), joined(batch, stream.targets, grid)
 

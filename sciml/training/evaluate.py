@@ -26,7 +26,7 @@ from sciml.numerics.domain import Domain
 from sciml.training.checkpoint import write_bytes
 from sciml.training.models import check_dtype, in_evaluation
 from sciml.training.objectives import without_bad
-from sciml.training.streams import Samples, domain_of, domains_of
+from sciml.training.streams import Samples, check_names, domain_of, domains_of
 
 Metric = Callable[[Tensor, Tensor, Domain], Float[Tensor, "batch"]]
 """(prediction, truth, domain) -> one number per sample; fields are (batch, channel, *space)."""
@@ -183,9 +183,9 @@ def evaluate(
         name: of the first row.
         out: folder for table.csv, table.md and table.json.
     Raises:
-        ValueError: the model cannot take the samples or answers one with values that are not finite, a variable is not in
-            the set or has the other role there, or the truth of a sample is zero everywhere, so that a relative error does
-            not exist.
+        ValueError: no inputs or no targets, the model cannot take the samples or answers one with values that are not finite,
+            a variable is not in the set or has the other role there, or the truth of a sample is zero everywhere, so that a
+            relative error does not exist.
     """
     pairs = _names(stream, inputs, targets)
     rows = [_row(name, model, stream, metrics, *pairs)]
@@ -205,6 +205,7 @@ def _names(
 ) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Inputs and targets, after a look at their roles in the set."""
     chosen = tuple(stream.inputs if inputs is None else inputs), tuple(stream.targets if targets is None else targets)
+    check_names(*chosen)
     for role, names, other in (("an input", chosen[0], stream.targets), ("a target", chosen[1], stream.inputs)):
         for name in names:
             if name in other:

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from sciml.data.batch import MASK, Batch, joined
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
-from sciml.training.streams import domain_of
+from sciml.training.streams import check_names, domain_of
 
 Scalar = Float[Tensor, ""]
 Objective = Callable[[nn.Module, Batch], Scalar]
@@ -28,13 +28,13 @@ class RelativeL2:
     """Mean over the batch of `relative_l2`: the model maps the inputs, joined along the channels, to the targets.
 
     Instants count as channels, and numbers are spread over the grid. Where a batch says in `u_mask` which values of a target
-    are good, the others count as met.
+    are good, the others count as met, and samples without a good one do not count.
 
     Args:
         domain: the grid; or several of different shapes, of which every batch has one.
         inputs, targets: names of variables, in the order of the model's channels.
     Raises:
-        ValueError: no grid, grids with other numbers of axes, or two of one shape.
+        ValueError: no grid, grids with other numbers of axes, or two of one shape; no inputs or no targets.
     """
 
     domain: Domain | Sequence[Domain]
@@ -43,6 +43,7 @@ class RelativeL2:
 
     def __post_init__(self) -> None:
         _check_domains(self.domain)
+        check_names(self.inputs, self.targets)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
         return relative_l2(*_answers(self, model, batch)).mean()
@@ -58,6 +59,7 @@ class RelativeH1:
 
     def __post_init__(self) -> None:
         _check_domains(self.domain)
+        check_names(self.inputs, self.targets)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
         return relative_h1(*_answers(self, model, batch)).mean()
@@ -75,6 +77,7 @@ class RelativeH1Spectral:
 
     def __post_init__(self) -> None:
         _check_domains(self.domain)
+        check_names(self.inputs, self.targets)
 
     def __call__(self, model: nn.Module, batch: Batch) -> Scalar:
         return relative_h1_spectral(*_answers(self, model, batch), self.scale, self.cutoff).mean()
@@ -107,7 +110,12 @@ def _answers(
     """(prediction, truth, the grid of both)."""
     domain = domain_of(batch, objective.targets, _several(objective.domain))
     given, truth = (joined(batch, names, domain.shape) for names in (objective.inputs, objective.targets))
-    return without_bad(model(given), batch, objective.targets, domain.shape), truth, domain
+    prediction = without_bad(model(given), batch, objective.targets, domain.shape)
+    masks = [batch[f"{name}{MASK}"].flatten(1).any(1) for name in objective.targets if f"{name}{MASK}" in batch]
+    asked = torch.stack(masks).any(0) if len(masks) == len(objective.targets) else None
+    if asked is not None and not bool(asked.all()) and bool(asked.any()):  # no relative error of what is nothing
+        prediction, truth = prediction[asked], truth[asked]
+    return prediction, truth, domain
 
 
 __all__ = ["Batch", "Objective", "RelativeH1", "RelativeH1Spectral", "RelativeL2", "Scalar", "without_bad"]

@@ -101,6 +101,20 @@ def domain_of(batch: Batch, names: Sequence[str], domains: Sequence[Domain]) -> 
     raise ValueError(f"batch: got {got or 'none of ' + ', '.join(names)}; the grids are {[d.shape for d in domains]}")
 
 
+def check_names(inputs: Sequence[str], targets: Sequence[str]) -> None:
+    """Whether something is given and something asked for, so that a model can be held against the truth.
+
+    Raises:
+        ValueError: no inputs or no targets, as of states in time that are brought whole.
+    """
+    for role, names in (("targets", targets), ("inputs", inputs)):
+        if not names:
+            raise ValueError(
+                f"{role}: got none, need at least one variable; where the set has states in time, "
+                "open the stream with window=Window(1, 1)"
+            )
+
+
 def grid_of(batch: Batch, names: Sequence[str], domains: Sequence[Domain]) -> tuple[int, ...] | None:
     """Points per side of a batch, for `joined`; None where there is no grid."""
     return domain_of(batch, names, domains).shape if domains else None
@@ -111,6 +125,7 @@ __all__ = [
     "HasVariables",
     "Samples",
     "TrainingStream",
+    "check_names",
     "domain_of",
     "domains_of",
     "grid_of",

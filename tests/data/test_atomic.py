@@ -57,3 +57,12 @@ def test_what_killed_runs_left_is_removed_and_nothing_else(tmp_path):
     assert sorted(tmp_path.iterdir()) == sorted(kept)
     remove_parts(kept[1].with_name("last[1].pt"))
     assert not kept[1].exists()
+
+
+def test_half_a_folder_is_removed_and_the_half_of_a_namesake_is_not(tmp_path):
+    folder, namesake = part_of(tmp_path / "flow"), part_of(tmp_path / "flow.nc")
+    folder.mkdir()
+    (folder / "shard-00000.h5").write_bytes(b"half")
+    namesake.write_bytes(b"half")
+    remove_parts(tmp_path / "flow")
+    assert list(tmp_path.iterdir()) == [namesake]

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.made_sets import series_of_unequal_length
 from sciml.data.bad_data import all_finite
 from sciml.data.formats.mapped import Mapped
 from sciml.data.stream import stream
@@ -51,7 +52,7 @@ def test_skipping_leaves_the_samples_out_and_counts_them(path, cache, caplog):
     assert [batch["a"][:, 0, 1].tolist() for batch in data] == [[1.0, 5.0], [13.0], [21.0]]
     assert (data.bad.samples, data.bad.values) == (2, 3)
     assert {name: count for (_, name), count in data.bad.places.items()} == {"u": 2, "a": 1}
-    assert "3 values in 2 samples were not finite: u of" in str(data.bad)
+    assert "values that are not finite were met 3 times in the batches given out: u of" in str(data.bad)
     assert len(caplog.records) == 1
     list(data)
     assert (data.bad.samples, data.bad.values, len(caplog.records)) == (4, 6, 1)
@@ -107,3 +108,16 @@ def test_a_sum_that_overflows_does_not_make_values_bad():
     assert all_finite(torch.full((4,), 3e38))
     assert not all_finite(torch.tensor([1.0, float("nan")]))
     assert all_finite(torch.tensor([1, 2]))
+
+
+@CACHES
+def test_a_set_without_any_good_sample_is_refused_after_one_epoch(tmp_path, cache):
+    np.savez(tmp_path / "set.npz", u=np.full((3, 5, 4), np.nan), a=np.ones((3, 4)))
+    with pytest.raises(ValueError, match=r"an epoch brings no sample without bad values; .* were met"):
+        next(opened(tmp_path / "set.npz", cache, on_bad="skip").endless())
+
+
+def test_behind_the_end_of_a_shorter_sample_nothing_is_good(tmp_path):
+    data = stream(series_of_unequal_length(tmp_path / "train"), batch_size=5, on_bad="mask")
+    (batch,) = list(data)
+    assert torch.equal(batch["x1_mask"], batch["mask"][:, :, None].expand_as(batch["x1"]))

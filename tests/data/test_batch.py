@@ -67,3 +67,8 @@ def test_a_field_on_another_grid_is_named_with_its_shape():
 def test_a_line_of_another_length_is_not_taken_for_numbers():
     with pytest.raises(ValueError, match=r"variable a: got shape \(3, 1, 16\), need a field on \(8,\)"):
         joined({"a": torch.zeros(3, 1, 16)}, ("a",), (8,))
+
+
+def test_no_names_are_nothing_to_join():
+    with pytest.raises(ValueError, match=r"^names: got none to join, need at least one of a, f, "):
+        joined(BATCH, (), GRID)

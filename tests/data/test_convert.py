@@ -184,7 +184,7 @@ def test_what_is_there_is_replaced_only_when_told(tmp_path):
     assert "a" in open_set(tmp_path / "out/data/train").variables
     assert "a" in open_set(tmp_path / "out.h5").variables
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"holds thesis\.tex, which is no part of a set; remove the folder yourself"):
+    with pytest.raises(ValueError, match=r"holds thesis\.tex, which is no part of a set that was written here; remove it yourself"):
         convert(path, tmp_path / "out", to="sciml", force=True)
 
 
@@ -224,3 +224,16 @@ def test_values_that_ours_do_not_hold_are_named(tmp_path):
     assert os.listdir(tmp_path) == ["in.h5"]
     convert(tmp_path / "in.h5", tmp_path / "out", to="netcdf")
     assert open_set(Path(tmp_path / "out")).read("u", [1]).isnan().sum() == 1
+
+
+def test_what_is_no_set_is_never_replaced(tmp_path):
+    source = maps(tmp_path / "maps" / "train")
+    folder, file = tmp_path / "run", tmp_path / "notes.h5"
+    folder.mkdir()
+    (folder / "model.pt").write_bytes(b"weights")
+    file.write_bytes(b"mine")
+    for out in (folder, file):
+        with pytest.raises(ValueError, match="is no part of a set that was written here; remove it yourself"):
+            convert(source, out, to="sciml", force=True)
+    assert (folder / "model.pt").read_bytes() == b"weights"
+    assert file.read_bytes() == b"mine"

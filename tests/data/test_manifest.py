@@ -2,9 +2,20 @@ import json
 
 import pytest
 
-from data.small_sets import write_shard
+from data.small_sets import write_set, write_shard
 from sciml.data.checksums import BLOCK
-from sciml.data.manifest import checksums_of, first_bad_blocks, is_done, manifest_of, manifest_path, read_manifest, render
+from sciml.data.convert import convert
+from sciml.data.manifest import (
+    checksums_of,
+    first_bad_blocks,
+    is_done,
+    manifest_of,
+    manifest_path,
+    read_manifest,
+    remade,
+    render,
+)
+from sciml.data.set import open_set
 
 
 @pytest.fixture
@@ -73,3 +84,34 @@ def test_a_manifest_must_hold_what_is_asked_of_it_and_nothing_changed(tmp_path):
         with pytest.raises(ValueError, match="the manifest is damaged"):
             read_manifest(manifest_path(path))
         assert not is_done(path)
+
+
+@pytest.mark.parametrize("kept", ["own", "other", "none"])
+def test_the_remedy_names_a_card_only_where_there_is_one(tmp_path, kept):
+    """As far as the manifest says, or where that is missing the one of another shard."""
+    write_set(tmp_path / "made", sizes=(2, 2))
+    data = write_set(tmp_path / "source", sizes=(3,))
+    convert(data, tmp_path / "converted", to="sciml")
+    for folder, remedy in (("made", "run `sciml generate CARD --out"), ("converted", "convert or write the set again")):
+        (shard, *_) = sorted((tmp_path / folder).rglob("shard-*.h5"))
+        if kept != "own":
+            manifest_path(shard).unlink()
+        if kept == "other":
+            (shard.parent / "shard-00001.json").write_text("{" + ('"card": {}' if folder == "made" else "") + "}")
+        if kept == "none":
+            (shard.parent / "shard-00001.json").unlink(missing_ok=True)
+            remedy = "run `sciml generate CARD --out"
+        assert remedy in remade(shard)
+
+
+def test_a_missing_shard_of_a_converted_set_asks_for_another_conversion(tmp_path):
+    write_set(tmp_path / "source")
+    convert(tmp_path / "source", tmp_path / "out", to="sciml", file_bytes=1)
+    shards = sorted((tmp_path / "out").rglob("shard-*.h5"))
+    assert len(shards) > 1
+    shards[-1].unlink()
+    manifest_path(shards[-1]).unlink()
+    with pytest.raises(
+        ValueError, match=r"shards are missing, .*convert or write the set again, for it was not made from a card"
+    ):
+        open_set(shards[0].parent)

@@ -225,7 +225,7 @@ def test_an_order_of_variables_that_cannot_be_is_named(tmp_path, said):
 
 
 def test_other_things_are_refused_in_words(tmp_path):
-    with pytest.raises(FileNotFoundError, match="nothing is there; `sciml generate"):
+    with pytest.raises(FileNotFoundError, match="none: nothing is there, see that the path is right; `sciml generate CARD"):
         open_set(tmp_path / "none")
     with pytest.raises(ValueError, match=r"holds no shard-\*\.h5.*`sciml generate CARD --out FOLDER`"):
         open_set(tmp_path)
@@ -255,3 +255,29 @@ def test_hdf5_that_says_too_little_is_refused_with_what_is_needed(tmp_path):
     for message, path in cases.items():
         with pytest.raises(ValueError, match=message):
             open_set(path)
+
+
+MAPPING = 'p = { array = "u", axes = ["sample", "channel", "x", "y"], role = "target" }'
+
+
+def test_a_mapping_may_lie_in_a_file(tmp_path):
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    write_shard(tmp_path / "some.h5", range(3))
+    for path in (tmp_path / "mapping.toml", str(tmp_path / "mapping.toml")):
+        found = open_set(tmp_path / "some.h5", mapping=path, domain=DOMAIN)
+        assert torch.equal(found.read("p", [2]), open_set(tmp_path / "some.h5").read("u", [2]))
+    with pytest.raises(FileNotFoundError, match=r"none\.toml"):
+        open_set(tmp_path / "some.h5", mapping=tmp_path / "none.toml")
+
+
+def test_a_mapping_of_a_file_of_ours_needs_the_grid(tmp_path):
+    (tmp_path / "mapping.toml").write_text(MAPPING)
+    write_shard(tmp_path / "some.h5", range(3))
+    with pytest.raises(ValueError, match=r"some.h5: was written by sciml .*; open it without `mapping`, or give `domain`"):
+        open_set(tmp_path / "some.h5", mapping=tmp_path / "mapping.toml")
+
+
+def test_a_split_of_files_that_hold_none_is_refused(tmp_path):
+    write_shard(tmp_path / "some.h5", range(3))
+    with pytest.raises(ValueError, match=r"some.h5: got split 'test', its files hold no splits$"):
+        open_set(tmp_path / "some.h5", split="test")

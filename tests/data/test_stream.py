@@ -2,6 +2,7 @@ import json
 import random
 from itertools import chain, islice
 
+import jaxtyping
 import numpy as np
 import pytest
 import torch
@@ -235,3 +236,29 @@ def test_ranks_are_those_of_torch_distributed_where_it_runs(folder, monkeypatch)
     monkeypatch.setattr(torch.distributed, "get_world_size", lambda: 3)
     assert (stream(folder, batch_size=2).rank, stream(folder, batch_size=2).ranks) == (2, 3)
     assert stream(folder, batch_size=2, rank=0, ranks=1).ranks == 1
+
+
+@pytest.fixture
+def unchecked():
+    """Without the run-time check of types, which users do not have."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
+
+
+@pytest.mark.usefixtures("unchecked")
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"window": 2}, r"^window: got 2, need a Window, such as Window\(2, 1\)"),
+        ({"window": (2, 1)}, r"^window: got \(2, 1\), need a Window"),
+        ({"batch_size": 2.0}, r"^batch_size: got 2.0, need a whole number"),
+        ({"batch_size": "4"}, r"^batch_size: got '4', need a whole number"),
+        ({"batch_size": True}, r"^batch_size: got True, need a whole number"),
+        ({"mapping": {"u": "u"}}, r"^mapping: variable u is 'u', need a Mapped, such as Mapped\("),
+        ({"mapping": ["u"]}, r"^mapping: got \['u'\], need a Mapped for every variable, .* or a TOML file"),
+    ],
+)
+def test_arguments_of_another_kind_are_refused_in_words(folder, given, message):
+    with pytest.raises(ValueError, match=message):
+        stream(folder, **{"batch_size": 2, **given})

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from data.formats.files_a import pdebench_line
 from data.small_sets import write_shard
 from generation.cards import toy
 from sciml.data.manifest import checksums_of, manifest_path, read_manifest, render
@@ -283,3 +284,13 @@ def test_files_of_others_are_read_through(tmp_path):
     assert found.startswith("OUT: variable y, sample 2: holds inf at (0, 1, 3)")
     (tmp_path / "page.pt").write_text("<html>")
     assert "cannot be read" in faults(tmp_path / "page.pt")[0]
+
+
+def test_faults_of_several_splits_in_one_file_are_told_apart(tmp_path):
+    """The first tenth is the split `test`: both bad values lie at row 1 of their split."""
+    path = pdebench_line(tmp_path / "some.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["tensor"][1, 2, 3] = file["tensor"][3, 2, 3] = np.nan
+    assert [line.split(".")[0] for line in faults(path)] == [
+        f"OUT: variable tensor, split {split}, sample 1: holds nan at instant 2, (0, 3)" for split in ("test", "train")
+    ]

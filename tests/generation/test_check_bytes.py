@@ -59,10 +59,10 @@ def test_every_flipped_bit_is_found_and_named(film):
             place = place_of(manifest, byte)
             header += place is None
             if place is None:
-                assert (fault.variable, fault.sample, ", in the header. Delete" in fault.message) == (None, None, True)
+                assert (fault.variable, fault.sample, ", in the header. Copy" in fault.message) == (None, None, True)
             else:
                 assert (fault.variable, fault.sample) == place[:2]
-                assert f", in the value at {place[2]}. Delete shard-00002.h5 and shard-00002.json" in fault.message
+                assert f", in the value at {place[2]}. Copy shard-00002.h5 and shard-00002.json again" in fault.message
     assert 10 < header < 100
     assert bytes_faults(film, manifest) == []
 

@@ -8,6 +8,7 @@ import torch
 from rich.console import Console
 from torch import nn
 
+from data.made_sets import fields_in_time
 from data.small_sets import values_of, write_set
 from sciml.data.stream import stream
 from sciml.metrics.fields import relative_h1, relative_l2
@@ -207,3 +208,9 @@ def test_a_model_of_another_precision_than_the_stream_is_refused_and_a_baseline_
     with pytest.raises(ValueError, match=message):
         evaluate(single, streamed(DATA, 3))
     assert len(evaluate(nn.Identity(), streamed(DATA, 3), baselines={"single": single}).notes()) == 1
+
+
+def test_states_that_are_brought_whole_cannot_be_evaluated(tmp_path):
+    whole = stream(fields_in_time(tmp_path / "set"), batch_size=2)
+    with pytest.raises(ValueError, match=r"^targets: got none, need .*window=Window\(1, 1\)"):
+        evaluate(nn.Identity(), whole)

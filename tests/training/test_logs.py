@@ -138,10 +138,12 @@ def test_a_run_says_where_its_samples_are_kept_and_counts_bad_ones_at_each_line(
     events = [line for line in map(json.loads, (tmp_path / "log.jsonl").read_text().splitlines()) if "event" in line]
     assert events == [
         {"step": 0, "event": "samples are kept in memory: 1 kB"},
-        {"step": 2, "event": "4 values in 2 samples were not finite: a of s.h5 (4)"},
-        {"step": 4, "event": "8 values in 4 samples were not finite: a of s.h5 (8)"},
+        {"step": 2, "event": "values that are not finite were met 4 times in the batches given out: a of s.h5 (4)"},
+        {"step": 4, "event": "values that are not finite were met 8 times in the batches given out: a of s.h5 (8)"},
     ]
-    assert "step 2: 4 values in 2 samples were not finite: a of s.h5 (4)" in capsys.readouterr().err
+    assert (
+        "step 2: values that are not finite were met 4 times in the batches given out: a of s.h5 (4)" in capsys.readouterr().err
+    )
 
 
 def test_a_run_of_a_stream_that_says_nothing_has_no_events(tmp_path):

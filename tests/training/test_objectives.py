@@ -3,7 +3,7 @@ import pytest
 import torch
 from torch import nn
 
-from data.made_sets import LINE, WAVES, values_of, write_folder
+from data.made_sets import LINE, WAVES, fields_in_time, values_of, write_folder
 from sciml.data.layout import TimeGrid
 from sciml.data.stream import stream
 from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
@@ -83,3 +83,26 @@ def test_padded_samples_of_unequal_length_are_no_channels(tmp_path):
     batch = next(iter(stream(path, batch_size=4)))
     with pytest.raises(ValueError, match=r"batch: its samples differ in length and are padded with zeros; .* with a window"):
         RelativeL2(LINE, ("u",), ("u",))(nn.Identity(), batch)
+
+
+@pytest.mark.parametrize("objective", [RelativeL2, RelativeH1, RelativeH1Spectral])
+def test_states_that_are_brought_whole_are_no_targets(objective, tmp_path):
+    whole = stream(fields_in_time(tmp_path / "set"), batch_size=2)
+    with pytest.raises(ValueError, match=r"^targets: got none, need .*open the stream with window=Window\(1, 1\)"):
+        objective(whole.domain, ("u",), whole.targets)
+    with pytest.raises(ValueError, match=r"^inputs: got none, need at least one variable"):
+        objective(LINE, (), ("u",))
+
+
+def test_a_sample_whose_truth_is_wholly_bad_does_not_count():
+    domain = Domain.box((1.0,), (6,), "periodic")
+    generator = torch.Generator().manual_seed(0)
+    a, u = (torch.randn(3, 1, 6, generator=generator) for _ in range(2))
+    good = torch.ones(3, 1, 6, dtype=torch.bool)
+    good[1] = False
+    model = torch.nn.Conv1d(1, 1, 1)
+    for objective in (RelativeL2(domain, ("a",), ("u",)), RelativeH1(domain, ("a",), ("u",))):
+        masked = objective(model, {"a": a, "u": torch.where(good, u, 0), "u_mask": good})
+        rest = objective(model, {"a": a[[0, 2]], "u": u[[0, 2]]})
+        assert torch.equal(masked, rest)
+        assert torch.autograd.grad(masked, model.weight)[0].isfinite().all()

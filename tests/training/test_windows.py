@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from sciml.cli import main
+from sciml.data.formats.mapped import Mapped
 from sciml.data.mixed import mixed
 from sciml.data.normalise import Normaliser
 from sciml.data.set import open_set
@@ -209,3 +210,16 @@ def test_the_objective_takes_the_grid_of_each_batch_of_a_mixed_stream(sets, tmp_
         mean_of_training(both)
     with pytest.raises(ValueError, match="samples of several grids"):
         predict(run.model, both)
+
+
+def test_baselines_do_not_take_masked_zeros_for_truth(tmp_path):
+    u = np.full((4, 3, 1, 6), 10.0, np.float32)
+    u[:2, 2] = np.nan
+    np.savez(tmp_path / "set.npz", u=u)
+    mapping = {"u": Mapped("u", ("sample", "time", "channel", "x"), "state")}
+    masked, skipped = (
+        stream(tmp_path / "set.npz", batch_size=4, mapping=mapping, window=Window(2, 1), on_bad=how) for how in ("mask", "skip")
+    )
+    with pytest.raises(ValueError, match=r"variable u_next: holds masked values, .* use on_bad=\"skip\""):
+        mean_of_training(masked)
+    assert float(mean_of_training(skipped).mean.mean()) == 10

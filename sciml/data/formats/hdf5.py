@@ -20,7 +20,7 @@ from sciml.data.formats.axes import Stored, array_of, sizes, stored
 from sciml.data.storage.arrays import StoredArray
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.reading import read_by_hdf5 as read
-from sciml.data.variables import Description, VariableInfo, space_names
+from sciml.data.variables import Description, VariableInfo, coordinate_names, space_names
 from sciml.numerics.domain import Domain
 from sciml.numerics.roles import ROLES, Role
 
@@ -216,9 +216,20 @@ def _domain(file: StoredFile) -> Domain | None:
     if text is None:
         return None
     try:
-        return Domain.from_dict(json.loads(str(text)))
+        domain = Domain.from_dict(json.loads(str(text)))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ValueError(f"{file.path}: attribute domain: {error}") from error
+    # A program that knows coordinates and not our attribute may have moved them.
+    for name, points in zip(coordinate_names(file.hdf5.arrays, domain.dim), domain.coordinates(), strict=True):
+        for place in {name, name.removesuffix("_coordinate")} & file.hdf5.arrays.keys():
+            array = file.hdf5.arrays[place]
+            if file.attributes(place).get("CLASS") != "DIMENSION_SCALE" or array.dtype.kind != "f" or len(array.shape) != 1:
+                continue
+            if array.shape != tuple(points.shape) or not np.allclose(file.read(place), points.numpy(), rtol=1e-9, atol=1e-9):
+                raise ValueError(
+                    f"{file.path}: coordinates {place} contradict its attribute domain; write one or the other again"
+                )
+    return domain
 
 
 __all__ = ["describe", "read", "recognises", "splits"]

@@ -78,18 +78,76 @@ def describe_mapped(file: StoredFile, mapping: Mapping[str, Mapped], *, time: st
     if not mapping:
         raise ValueError(f"{file.path}: got a mapping without variables, need at least one")
     found = {name: _variable(file, name, meant) for name, meant in mapping.items()}
-    lengths = sizes(file, found)
-    attributes = file.attributes()
+    lengths, times = sizes(file, found), None
+    if time is not None:
+        check_times(file, array_of(file, time), lengths)
+        times = file.read(time)
+    return description_of(found, lengths, file.attributes(), times=times)
+
+
+def description_of(
+    found: Mapping[str, Stored],
+    lengths: Mapping[str, int],
+    attributes: Mapping[str, object],
+    *,
+    identity: str | None = None,
+    times: npt.NDArray[np.generic] | None = None,
+) -> Description:
+    """What mapped variables make of a file of any kind.
+
+    Args:
+        lengths: of their axes, see `sizes`.
+        attributes, identity, times: see `Description`.
+    """
     return Description(
         {name: variable.info for name, variable in found.items()},
         lengths.get("sample", 1),
         None,
         attributes,
+        identity,
         arrays={variable.array.name: variable.array for variable in found.values()},
         sources={name: (variable.source,) for name, variable in found.items()},
-        times=None if time is None else _times(file, time, lengths),
+        times=None if times is None else times.astype(np.float64),
         notes=_notes(found, lengths),
     )
+
+
+def check_times(file: StoredFile, array: StoredArray, lengths: Mapping[str, int]) -> None:
+    """Whether an array can be the times of instants.
+
+    Args:
+        lengths: of the axes of the variables, see `sizes`.
+    Raises:
+        ValueError: nothing changes in time, or the array has another shape or no numbers.
+    """
+    if "time" not in lengths:
+        raise ValueError(f"{file.path}: got the times {array.name}, but no variable of the mapping has an axis of time")
+    samples, instants = lengths.get("sample", 1), lengths["time"]
+    if array.shape not in ((instants,), (samples, instants)) or array.dtype.kind not in "fiu":
+        raise ValueError(
+            f"{file.path}: times {array.name} are {array.dtype} of shape {array.shape}, need numbers of shape ({instants},) or "
+            f"({samples}, {instants})"
+        )
+
+
+def mapping_of(given: object) -> Mapping[str, Mapped]:
+    """A mapping as a caller may give it: as it is, or the path of a TOML file.
+
+    Raises:
+        ValueError: it is neither, or an entry is no `Mapped`; see `read_mapping`.
+        OSError: the file cannot be read.
+    """
+    if isinstance(given, str | Path):
+        return read_mapping(Path(given).expanduser())
+    example = 'Mapped("fields/u", ("sample", "time", "x"), "state")'
+    if not isinstance(given, Mapping):
+        raise ValueError(
+            f"mapping: got {given!r}, need a Mapped for every variable, such as {{'u': {example}}}, or a TOML file"
+        )
+    for name, meant in given.items():
+        if not isinstance(meant, Mapped):
+            raise ValueError(f"mapping: variable {name} is {meant!r}, need a Mapped, such as {example}")
+    return cast("Mapping[str, Mapped]", given)
 
 
 def read_mapping(path: Path) -> Mapping[str, Mapped]:
@@ -160,19 +218,6 @@ def _notes(found: Mapping[str, Stored], lengths: Mapping[str, int]) -> tuple[str
     return tuple(notes)
 
 
-def _times(file: StoredFile, name: str, lengths: Mapping[str, int]) -> npt.NDArray[np.float64]:
-    array = array_of(file, name)
-    if "time" not in lengths:
-        raise ValueError(f"{file.path}: got the times {name}, but no variable of the mapping has an axis of time")
-    samples, instants = lengths.get("sample", 1), lengths["time"]
-    if array.shape not in ((instants,), (samples, instants)) or array.dtype.kind not in "fiu":
-        raise ValueError(
-            f"{file.path}: times {name} are {array.dtype} of shape {array.shape}, need numbers of shape ({instants},) or "
-            f"({samples}, {instants})"
-        )
-    return file.read(name).astype(np.float64)
-
-
 def _toml(path: Path) -> dict[str, object]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
@@ -203,4 +248,13 @@ def _mapped(path: Path, name: str, table: object) -> Mapped:
         raise ValueError(f"{path}: variable {name}, {error}") from None
 
 
-__all__ = ["Mapped", "describe_mapped", "how_to_map", "read", "read_mapping"]
+__all__ = [
+    "Mapped",
+    "check_times",
+    "describe_mapped",
+    "description_of",
+    "how_to_map",
+    "mapping_of",
+    "read",
+    "read_mapping",
+]

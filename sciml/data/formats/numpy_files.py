@@ -19,7 +19,7 @@ import numpy.typing as npt
 from sciml.data.formats.archives import begins_as_archive, members_of, names_in, verified
 from sciml.data.formats.axes import Stored, constant, listed, sizes, stored
 from sciml.data.formats.kept import Kept
-from sciml.data.formats.mapped import Mapped
+from sciml.data.formats.mapped import Mapped, check_times, description_of
 from sciml.data.storage.arrays import Box, Contiguous, Elsewhere, StoredArray
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.library import check_inside
@@ -79,33 +79,11 @@ def describe_mapped(file: StoredFile, mapping: Mapping[str, Mapped], *, time: st
         name: _variable(file, name, arrays[meant.array], meant.axes, meant.role, units=meant.units, long_name=meant.long_name)
         for name, meant in mapping.items()
     }
-    lengths = sizes(file, found)
-    notes = []
-    if any(variable.info.grid is not None for variable in found.values()):
-        notes.append("a mapping does not say on which grid the fields lie; give `domain` where that matters")
-    shared = [name for name, variable in found.items() if "sample" in lengths and "sample" not in variable.source.axes]
-    if shared:
-        notes.append(f"all samples share {', '.join(shared)}, as the mapping names no axis of samples there")
-    times = None
+    lengths, times = sizes(file, found), None
     if time is not None:
+        check_times(file, replace(arrays[time].stored, shape=arrays[time].shape), lengths)
         times = _values(file, arrays[time])
-        samples, instants = lengths.get("sample", 1), lengths.get("time", 0)
-        if times.shape not in ((instants,), (samples, instants)) or times.dtype.kind not in "fiu":
-            raise ValueError(
-                f"{file.path}: times {time} are {times.dtype} of shape {times.shape}, need numbers of shape ({instants},) or "
-                f"({samples}, {instants})"
-            )
-    return Description(
-        {name: variable.info for name, variable in found.items()},
-        lengths.get("sample", 1),
-        None,
-        {},
-        identity,
-        arrays={variable.array.name: variable.array for variable in found.values()},
-        sources={name: (variable.source,) for name, variable in found.items()},
-        times=None if times is None else times.astype(np.float64),
-        notes=tuple(notes),
-    )
+    return description_of(found, lengths, {}, identity=identity, times=times)
 
 
 def read(path: Path, array: str, box: Box) -> npt.NDArray[np.generic]:

@@ -153,7 +153,7 @@ def _constants(file: StoredFile, arrays: Sequence[StoredArray]) -> dict[str, tup
             raise ValueError(
                 f"{file.path}: constant {name} has {min(map(len, rows))} to {max(map(len, rows))} numbers per simulation"
             )
-        found[name] = constant(file, name, np.array(rows))
+        found[name] = constant(file, name, np.array(rows, np.float64))  # whatever each file took for its own
     return found
 
 

@@ -186,7 +186,7 @@ def _incompressible(file: StoredFile, notes: list[str]) -> _Content:
     times = file.read(array_of(file, "t").name).astype(np.float64)
     if times.shape != (samples, steps):
         raise ValueError(f"{file.path}: t has shape {times.shape}, need ({samples}, {steps})")
-    last = file.attributes().get("latestIndex", steps - 1)
+    last = _one(file.attributes().get("latestIndex", steps - 1))
     if isinstance(last, int) and last + 1 < steps:
         if last < 0:
             raise ValueError(f"{file.path}: attribute latestIndex is {last}, no frame of it was written")
@@ -274,10 +274,16 @@ def _arrays(file: StoredFile, content: _Content) -> dict[str, StoredArray]:
     return {name: file.hdf5.arrays[name] for name in names}
 
 
+def _one(value: object) -> object:
+    """A number that is stored as a list of one."""
+    return value[0] if isinstance(value, list) and len(value) == 1 else value
+
+
 def _parameters(file: StoredFile) -> list[tuple[str, tuple[VariableInfo, Given]]]:
     """Numbers of the equation, which all samples of a file share."""
     attributes = file.attributes()
-    numbers = [(name, attributes[name]) for name in _PARAMETERS if isinstance(attributes.get(name), int | float)]
+    found = {name: _one(attributes.get(name)) for name in _PARAMETERS}
+    numbers = [(name, value) for name, value in found.items() if isinstance(value, int | float)]
     return [
         (name, constant(file, name, np.array([[value]], np.float64), long_name=_PARAMETERS[name])) for name, value in numbers
     ]

@@ -7,7 +7,9 @@ attribute that says so, as xarray writes them.
 
 from __future__ import annotations
 
+import errno
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from sciml.data.variables import coordinate_names, space_names
 from sciml.data.writers.plain import plain_attributes, stored_type, time_grid
 
 CONVENTIONS = "CF-1.11"
+_RESERVED = ("CLASS", "DIMENSION_LIST", "NAME", "REFERENCE_LIST", "_NCProperties", "_Netcdf4Coordinates", "_Netcdf4Dimid")
 
 
 def check(source: Set) -> None:
@@ -48,11 +51,16 @@ def write(source: Set, rows: range, path: Path, *, name: str, tick: Callable[[in
     """
     import h5netcdf
 
+    # HDF5 does not survive a full disk when it closes its file: better to see before.
+    needed = sum(info.bytes for info in source.variables.values()) * len(rows) + 2**20
+    free = shutil.disk_usage(path.parent).free
+    if free < needed:
+        raise OSError(errno.ENOSPC, f"{path.parent}: has {free:,} bytes left, need about {needed:,}; make room and try again")
     with h5netcdf.File(path, "w") as file:
         file.attrs["Conventions"], file.attrs["title"] = CONVENTIONS, name
         for key, value in plain_attributes(source).items():
-            if key not in ("Conventions", "title"):
-                file.attrs[key] = value
+            if key not in ("Conventions", "title", *_RESERVED):
+                file.attrs[key] = int(value) if isinstance(value, bool | np.bool_) else value
         _coordinates(file, source, rows)
         for info in source.variables.values():
             dims = stored_dims(info, source.variables)

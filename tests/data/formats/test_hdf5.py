@@ -178,3 +178,12 @@ def test_truth_values_of_netcdf_and_its_lists_of_one_are_understood(tmp_path):
     found = open_set(path)
     assert found.variables["inside"].dtype == torch.bool
     assert torch.equal(found.read("inside", [2, 0]), torch.from_numpy(inside[[2, 0]]))
+
+
+def test_coordinates_that_were_moved_contradict_the_domain_of_the_file(tmp_path):
+    path = tmp_path / "some.h5"
+    write_shard(path, range(3))
+    with h5py.File(path, "r+") as file:
+        file["x"][...] = 10 * file["x"][...] + 5
+    with pytest.raises(ValueError, match=r"some.h5: coordinates x contradict its attribute domain"):
+        hdf5.describe(StoredFile(path))

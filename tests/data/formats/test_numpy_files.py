@@ -192,3 +192,10 @@ def test_an_archive_with_a_comment_is_read(tmp_path):
     with zipfile.ZipFile(tmp_path / "d.npz", "a") as archive:
         archive.comment = b"a comment behind it"
     assert torch.equal(open_set(tmp_path / "d.npz").read("y", [1]), torch.from_numpy(VALUES[[1], None] + 1))
+
+
+def test_times_of_what_does_not_change_in_time_are_refused(tmp_path):
+    np.savez(tmp_path / "some.npz", u=np.zeros((3, 4)), t=np.arange(2.0))
+    mapping = {"u": Mapped("u", ("sample", "x"), "input")}
+    with pytest.raises(ValueError, match="got the times t, but no variable of the mapping has an axis of time"):
+        numpy_files.describe_mapped(StoredFile(tmp_path / "some.npz"), mapping, time="t")

@@ -110,3 +110,10 @@ def test_other_content_is_not_taken_for_pdearena(tmp_path):
         file["train/values"] = np.zeros((3, 4))
     assert not pdearena.recognises(StoredFile(tmp_path / "page.h5"))
     assert not pdearena.recognises(StoredFile(tmp_path / "other.h5"))
+
+
+def test_two_splits_of_a_file_are_two_sets_though_they_have_as_many_samples(tmp_path):
+    path = arena_smoke(tmp_path / "some.h5", modes=("train", "valid"))
+    train, valid = (open_set(path, split=split) for split in ("train", "valid"))
+    assert len(train) == len(valid)
+    assert train.fingerprint == open_set(path, split="train").fingerprint != valid.fingerprint

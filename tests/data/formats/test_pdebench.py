@@ -16,6 +16,7 @@ from data.formats.files_a import (
 from sciml.data.formats import pdebench
 from sciml.data.set import open_set
 from sciml.data.storage.files import StoredFile
+from sciml.data.stream import stream
 from sciml.numerics.domain import Domain
 
 
@@ -56,7 +57,7 @@ def test_files_with_one_array_test_on_the_first_tenth(tmp_path):
     train = open_set(path, split="train")
     assert equal(train.read("tensor", slice(None)), values[2:])
     assert equal(train.read("tensor", [17, 3], first=1, count=1), values[[19, 5], 1:2])
-    with pytest.raises(ValueError, match=r"some.hdf5.*got split 'valid'|got split 'valid', none of its files"):
+    with pytest.raises(ValueError, match=r"some.hdf5: got split 'valid', its files hold train, test$"):
         open_set(path, split="valid")
     few = pdebench_line(tmp_path / "few.hdf5", samples=9)
     with pytest.raises(ValueError, match=r"few.hdf5: of 9 samples none is in the split test, the first 10 %"):
@@ -193,3 +194,17 @@ def test_other_content_is_not_taken_for_pdebench(tmp_path):
         file["tensor"], file["0000/values"] = np.zeros((3, 4)), np.zeros(3)
     assert not pdebench.recognises(StoredFile(tmp_path / "page.h5"))
     assert not pdebench.recognises(StoredFile(tmp_path / "other.h5"))
+
+
+def test_a_stream_names_the_split_of_a_bad_sample(tmp_path):
+    path = pdebench_line(tmp_path / "some.hdf5")
+    with h5py.File(path, "r+") as file:
+        file["tensor"][3, 2, 5] = np.nan
+    message = r"some.hdf5: variable tensor, sample 1 of split train of this file holds nan at \(2, 0, 5\)"
+    with pytest.raises(ValueError, match=message):
+        list(stream(path, split="train", batch_size=4))
+
+
+def test_numbers_stored_as_lists_of_one_are_numbers(tmp_path):
+    found = open_set(pdebench_line(tmp_path / "some.hdf5", Nu=np.array([0.25])))
+    assert found.read("Nu", [0, 19]).tolist() == [[0.25], [0.25]]
