@@ -20,6 +20,9 @@ app = typer.Typer(
 
 SetPath = Annotated[Path, typer.Argument(help="a set: a folder, or a file of any format that can be read", show_default=False)]
 Split = Annotated[str | None, typer.Option(help="one of several, such as train", show_default=False)]
+MappingFile = Annotated[
+    Path | None, typer.Option("--mapping", help="TOML file that says what the arrays of the set mean", show_default=False)
+]
 CheckpointFile = Annotated[Path, typer.Argument(help="a checkpoint written by training", show_default=False)]
 
 
@@ -94,11 +97,11 @@ def generate(
 
 
 @app.command()
-def info(path: SetPath, split: Split = None) -> None:
+def info(path: SetPath, split: Split = None, mapping: MappingFile = None) -> None:
     """What a set holds and where: variables, domain, instants, layout on disk, and what will make it slow."""
     from sciml.cli.sets import print_info
 
-    print_info(path, split)
+    print_info(path, split, mapping)
 
 
 @app.command()
@@ -130,9 +133,7 @@ def convert(
     out: Annotated[Path, typer.Argument(help="folder to write to, or a file that ends in .h5 or .nc", show_default=False)],
     to: Annotated[str, typer.Option("--to", help="sciml, the-well or netcdf", show_default=False)],
     split: Split = None,
-    mapping: Annotated[
-        Path | None, typer.Option(help="TOML file that says what the arrays of PATH mean", show_default=False)
-    ] = None,
+    mapping: MappingFile = None,
     force: Annotated[bool, typer.Option("--force", help="replace OUT where there is one")] = False,
 ) -> None:
     """Write a set in another format, the same to the last bit."""
@@ -145,14 +146,17 @@ def convert(
 def stats(
     path: SetPath,
     split: Split = None,
-    write: Annotated[bool, typer.Option("--write", help="write stats.yaml beside the split, as The Well has it")] = False,
-    force: Annotated[bool, typer.Option("--force", help="replace a stats.yaml that is there")] = False,
+    mapping: MappingFile = None,
+    write: Annotated[
+        bool, typer.Option("--write", help="write stats.yaml beside train, as The Well has it, or NAME-stats.yaml beside NAME")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="replace the statistics that are there")] = False,
     workers: Annotated[int | None, typer.Option(min=1, help="threads", show_default="one per core, at most 8")] = None,
 ) -> None:
     """Mean, spread and ends of every variable, and of its increments in time."""
     from sciml.cli.tools import run_stats
 
-    run_stats(path, split=split, write=write, force=force, workers=workers)
+    run_stats(path, split=split, mapping=mapping, write=write, force=force, workers=workers)
 
 
 @app.command()
@@ -164,11 +168,13 @@ def show(
         Path | None, typer.Option("--out", "-o", help=".png, or .gif to see it move", show_default="PATH-SAMPLE.png")
     ] = None,
     split: Split = None,
+    mapping: MappingFile = None,
+    force: Annotated[bool, typer.Option("--force", help="replace OUT where there is one")] = False,
 ) -> None:
     """A picture of one sample: fields, fields in time, trajectories, particles."""
     from sciml.cli.tools import run_show
 
-    run_show(path, sample=sample, variable=variable, out=out, split=split)
+    run_show(path, sample=sample, variable=variable, out=out, split=split, mapping=mapping, force=force)
 
 
 @app.command()
@@ -177,11 +183,13 @@ def evaluate(
     path: SetPath,
     batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    split: Split = None,
+    mapping: MappingFile = None,
 ) -> None:
     """The errors of a trained model on a set, as a table."""
     from sciml.cli.models import run_evaluate
 
-    run_evaluate(checkpoint, path, batch_size, device)
+    run_evaluate(checkpoint, path, batch_size, device, split=split, mapping=mapping)
 
 
 @app.command()
@@ -191,12 +199,14 @@ def predict(
     out: Annotated[Path, typer.Option("--out", "-o", help="HDF5 file to write", show_default=False)],
     batch_size: Annotated[int, typer.Option(help="samples at a time")] = 32,
     device: Annotated[str, typer.Option(help="cpu, cuda, cuda:1, ...")] = "cpu",
+    split: Split = None,
+    mapping: MappingFile = None,
     force: Annotated[bool, typer.Option("--force", help="replace OUT where there is one")] = False,
 ) -> None:
     """Answer the inputs of a set with a trained model; physical units in and out."""
     from sciml.cli.models import run_predict
 
-    run_predict(checkpoint, path, out, batch_size, device, force=force)
+    run_predict(checkpoint, path, out, batch_size, device, split=split, mapping=mapping, force=force)
 
 
 def _parse_job(job: str | None) -> tuple[int, int]:

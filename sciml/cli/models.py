@@ -12,6 +12,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from sciml.cli.console import console, counted
+from sciml.cli.opening import check_chosen
 from sciml.data.batch import NEXT
 from sciml.data.layout import TimeGrid
 from sciml.data.manifest import is_shard, manifest_path
@@ -27,16 +28,22 @@ from sciml.training.models import dtype_of
 from sciml.training.predict import check_grid, check_variables, predict
 
 
-def run_evaluate(checkpoint: Path, path: Path, batch_size: int, device: str) -> None:
+def run_evaluate(
+    checkpoint: Path, path: Path, batch_size: int, device: str, *, split: str | None = None, mapping: Path | None = None
+) -> None:
     """Print the errors of a checkpoint on a set; variables, units and grid must be those it was trained with.
 
     A model of windows is given the windows that it was trained with, and persistence beside it.
+
+    Args:
+        split, mapping: of `open_set`.
     """
     where = _device(device)
+    check_chosen(path, split)
     saved = read_checkpoint(checkpoint)
     trained = saved.model()
     precision = dtype_of(trained) or torch.float32
-    test = stream(path, batch_size=batch_size, device=where, dtype=precision, window=saved.window)
+    test = stream(path, batch_size=batch_size, device=where, dtype=precision, split=split, mapping=mapping, window=saved.window)
     known = fields_of(test, (*test.inputs, *test.targets))
     check_variables(saved, known, saved.inputs)
     check_variables(saved, known, saved.targets)
@@ -48,13 +55,24 @@ def run_evaluate(checkpoint: Path, path: Path, batch_size: int, device: str) -> 
     console().print(evaluate(trained, test, inputs=inputs, targets=targets, baselines=beside, name=checkpoint.stem))
 
 
-def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device: str, *, force: bool = False) -> None:
+def run_predict(
+    checkpoint: Path,
+    path: Path,
+    out: Path,
+    batch_size: int,
+    device: str,
+    *,
+    split: str | None = None,
+    mapping: Path | None = None,
+    force: bool = False,
+) -> None:
     """Write the inputs of a set and the answers of a checkpoint as a set of their own.
 
     Of a model of windows every window is a sample, in the order of rows and instants: `u_next` with its instants, and those
     inputs that do not change in time.
 
     Args:
+        split, mapping: of `open_set`.
         force: replace `out` where there is one.
     Raises:
         ValueError: `out` does not end in .h5, has the name of a shard, is one of the files that are read, or there is one
@@ -63,16 +81,23 @@ def run_predict(checkpoint: Path, path: Path, out: Path, batch_size: int, device
     out, where = out.expanduser(), _device(device)
     if out.suffix != ".h5":
         raise ValueError(f"{out}: predictions are written as HDF5, need a name that ends in .h5")
+    check_chosen(path, split)
     saved = read_checkpoint(checkpoint)
     precision = dtype_of(saved.model()) or torch.float32
-    source = stream(path, batch_size=batch_size, device=where, dtype=precision, window=saved.window)
+    source = stream(
+        path, batch_size=batch_size, device=where, dtype=precision, split=split, mapping=mapping, window=saved.window
+    )
     _check_free(out, source.set, checkpoint, force)
     answers = predict(checkpoint, source)
     inputs = [source.info(field.name) for field in saved.inputs]
     if saved.window is not None:
         inputs = [replace(info, dtype=precision) for info in inputs if info.steps is None]
     targets = [_answered(source, field, answers[field.name]) for field in saved.targets]
-    told = {"checkpoint": checkpoint.name, "code_version": saved.code_version, "source": path.name}
+    told = {
+        "checkpoint": checkpoint.name,
+        "code_version": saved.code_version,
+        "source": path.name if split is None else f"{path.name}, split {split}",
+    }
     out.parent.mkdir(parents=True, exist_ok=True)
     given, time = _beside(source, [info.name for info in inputs])
     with ShardWriter(out, [*inputs, *targets], range(source.samples), source.domain, told, time) as shard:

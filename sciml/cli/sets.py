@@ -11,7 +11,8 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from sciml.cli.console import console, counted
-from sciml.data.info import dimensions, in_bytes, instants, layouts, on_disk, slow_parts
+from sciml.cli.opening import preferred
+from sciml.data.info import dimensions, in_bytes, instants, layouts, notes, on_disk, slow_parts
 from sciml.data.layout import stored_dims
 from sciml.data.set import Set, open_set, splits_of
 from sciml.generation.card import Card, card_files, find_card, importable, read_card
@@ -80,16 +81,23 @@ def run_generate(
     )
 
 
-def print_info(path: Path, split: str | None = None) -> None:
-    """Variables, domain, instants, layout, attributes and size of a set, or of the splits in a folder."""
+def print_info(path: Path, split: str | None = None, mapping: Path | None = None) -> None:
+    """Variables, domain, instants, layout, attributes and size of a set; of a folder of splits the sizes of all, else of one.
+
+    Args:
+        split, mapping: of `open_set`.
+    """
     path = path.expanduser()
     output = console()
     splits = splits_of(path) if split is None else []
-    sources = {name: open_set(path, split=name) for name in splits} or {split or "": open_set(path, split=split)}
+    sources = {name or "": open_set(path, split=name, mapping=mapping) for name in splits or [split]}
     for name, source in sources.items():
         size = f"{counted(len(source), 'sample')} in {counted(len(source.parts), 'file')}, {in_bytes(on_disk(source))}"
         output.print(Text.assemble((str(path / name if path.is_dir() else path), "bold"), f": {size}"))
-    source = next(iter(sources.values()))
+    described = preferred(sources)
+    source = sources[described]
+    if len(sources) > 1:
+        output.print(f"split {described} in what follows; another with --split", highlight=False)
     output.print("dimensions: " + ", ".join(f"{name} {n}" for name, n in dimensions(source).items()), highlight=False)
     output.print(_variables(source))
     if source.domain is not None:
@@ -101,7 +109,7 @@ def print_info(path: Path, split: str | None = None) -> None:
     for name, value in source.attributes.items():
         if name not in ("domain", "variables") and (len(sources) == 1 or name not in OF_ONE_FILE):
             output.print(f"{name}: {value}")
-    for note in dict.fromkeys(note for one in sources.values() for note in one.notes):
+    for note in dict.fromkeys(note for one in sources.values() for note in notes(one)):
         output.print(f"note: {note}", highlight=False)
     for line in dict.fromkeys(line for one in sources.values() for line in slow_parts(one)):
         output.print(Text.assemble(("slow: ", "bold yellow"), line))

@@ -14,10 +14,10 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeR
 from rich.table import Table
 
 from sciml.cli.console import console, counted
+from sciml.cli.opening import TRAINING, chosen_split
 from sciml.data.convert import TARGETS, Target, convert
 from sciml.data.field_statistics import ChannelStatistics, field_statistics, write_yaml
 from sciml.data.formats import the_well
-from sciml.data.formats.mapped import read_mapping
 from sciml.data.info import in_bytes
 from sciml.data.set import Set, open_set
 from sciml.data.variables import VariableInfo
@@ -38,7 +38,6 @@ def run_convert(
     """Write a set in another format, and say what was written."""
     if to not in TARGETS:
         raise ValueError(f"--to: got {to!r}, need one of {', '.join(TARGETS)}")
-    known = None if mapping is None else read_mapping(mapping)
     output = console()
     with _bar(output) as bar:
         task = bar.add_task("convert", total=None)
@@ -47,7 +46,7 @@ def run_convert(
             out,
             to=cast(Target, to),
             split=split,
-            mapping=known,
+            mapping=mapping,
             force=force,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -55,19 +54,29 @@ def run_convert(
         f"{done.path}: {counted(done.samples, 'sample')} in {counted(done.files, 'file')} as {to}, {in_bytes(done.bytes)}",
         highlight=False,
     )
+    for note in done.notes:
+        output.print(f"note: {note}", highlight=False)
     if done.left_out:
         output.print(f"attributes that are not text or numbers, or too long, were left out: {', '.join(done.left_out)}")
 
 
 def run_stats(
-    path: Path, *, split: str | None = None, write: bool = False, force: bool = False, workers: int | None = None
+    path: Path,
+    *,
+    split: str | None = None,
+    mapping: Path | None = None,
+    write: bool = False,
+    force: bool = False,
+    workers: int | None = None,
 ) -> None:
-    """Print statistics of a set, and with `write` put `stats.yaml` beside its split.
+    """Print statistics of a set, of a folder of splits those of the training split, and with `write` put them beside it.
 
     Args:
-        force: replace a `stats.yaml` that is there.
+        split, mapping: of `open_set`.
+        force: replace the statistics that are there.
     """
-    source = open_set(path, split=split)
+    split, told = chosen_split(path, split)
+    source = open_set(path, split=split, mapping=mapping)
     place = _statistics_path(source, split)
     if write and place.exists() and not force:
         raise ValueError(f"{place}: is there already; replace it with --force")
@@ -77,6 +86,8 @@ def run_stats(
         found = field_statistics(
             source, workers=workers, progress=lambda done, total: bar.update(task, completed=done, total=total)
         )
+    if told:
+        output.print(told, highlight=False)
     output.print(_table(found, source))
     for name, numbers in found.items():
         if missing := sum(numbers.missing):
@@ -87,19 +98,35 @@ def run_stats(
 
 
 def run_show(
-    path: Path, *, sample: int = 0, variable: str | None = None, out: Path | None = None, split: str | None = None
+    path: Path,
+    *,
+    sample: int = 0,
+    variable: str | None = None,
+    out: Path | None = None,
+    split: str | None = None,
+    mapping: Path | None = None,
+    force: bool = False,
 ) -> None:
-    """Write a picture of one sample: a PNG, or where the name ends so a GIF that moves."""
-    out = Path(f"{path.stem or 'set'}-{sample}.png") if out is None else out.expanduser()
+    """Write a picture of one sample: a PNG, or where the name ends so a GIF that moves.
+
+    Args:
+        out: named after the set if not given.
+        split, mapping: of `open_set`; the training split of a folder of splits if not given.
+        force: replace `out` where there is one.
+    """
+    split, told = chosen_split(path, split)
+    out = Path(f"{_picture_name(path, split)}-{sample}.png") if out is None else out.expanduser()
     if out.suffix.lower() not in (".png", ".gif"):
         raise ValueError(f"--out: got {out.name!r}, need a name that ends in .png or .gif")
-    source = open_set(path, split=split)
+    if out.is_dir() or (out.exists() and not force):
+        raise ValueError(f"{out}: is there already; take another name with --out, or replace it with --force")
+    source = open_set(path, split=split, mapping=mapping)
     if not 0 <= sample < len(source):
         raise ValueError(f"--sample: got {sample}, {path} has {counted(len(source), 'sample')}, from 0 on")
     if variable is not None and variable not in source.variables:
         raise ValueError(f"--variable: got {variable!r}, {path} has {', '.join(source.variables)}")
     chosen = [source.variables[variable]] if variable is not None else _most_telling(source)
-    title = f"{path.name}, sample {sample}"
+    title = ", ".join(words for words in (path.name, split, f"sample {sample}") if words)
     film = out.suffix.lower() == ".gif"
     out.parent.mkdir(parents=True, exist_ok=True)
     part = out.with_name(f".{out.stem}.part{out.suffix.lower()}")
@@ -109,9 +136,18 @@ def run_show(
     finally:
         part.unlink(missing_ok=True)
     output = console()
+    if told:
+        output.print(told, highlight=False)
     if left_out:
         output.print(f"not shown: {left_out}; choose with --variable", highlight=False)
     output.print(f"wrote {out}", highlight=False)
+
+
+def _picture_name(path: Path, split: str | None) -> str:
+    """The last two parts of the path, to which a split belongs: the names of splits alone are those of every set."""
+    whole = path.expanduser().resolve()
+    parts = [*whole.parent.parts[1:], whole.stem if whole.is_file() else whole.name, *([split] if split else [])]
+    return "-".join(filter(None, parts[-2:])) or "set"
 
 
 def _most_telling(source: Set) -> list[VariableInfo]:
@@ -140,8 +176,8 @@ def _draw(source: Set, chosen: Sequence[VariableInfo], sample: int, title: str, 
     kept = sorted(sorted(channels, key=lambda one: one[0].steps is None)[:CHANNELS], key=channels.index)
     instants = _instants(source, sample, FRAMES if film else LONGEST if source.domain.dim == 1 else INSTANTS)
     values = {info.name: _sample(source, info, sample, instants) for info, _ in kept}
-    times = _times(source, sample, instants)
-    quantities = [_quantity(info, channel, values[info.name], times) for info, channel in kept]
+    times, clock = _times(source, sample, instants)
+    quantities = [_quantity(info, channel, values[info.name], times, clock) for info, channel in kept]
     if film:
         fields_film(quantities, source.domain, title, out)
     else:
@@ -156,17 +192,18 @@ def _draw_trajectory(source: Set, info: VariableInfo, sample: int, title: str, o
     if info.steps is None:
         raise ValueError(f"variable {info.name}: has no grid and does not change in time, there is nothing to draw")
     instants = _instants(source, sample, (FRAMES if film else INSTANTS) if info.particles else None)
-    values, times = _sample(source, info, sample, instants), _times(source, sample, instants)
+    values = _sample(source, info, sample, instants)
+    times, clock = _times(source, sample, instants)
     if info.particles:
         box = _box(source, sample, values)
         if film:
-            particles_film(info.name, values, times, title, out, info.units, box)
+            particles_film(info.name, values, times, title, out, info.units, box, clock)
         else:
-            particles_picture(info.name, values, times, title, info.units, box).savefig(out)
+            particles_picture(info.name, values, times, title, info.units, box, clock).savefig(out)
     elif film:
-        series_film(info.name, values, times, title, out, info.units)
+        series_film(info.name, values, times, title, out, info.units, clock)
     else:
-        series_picture(info.name, values, times, title, info.units).savefig(out)
+        series_picture(info.name, values, times, title, info.units, clock).savefig(out)
 
 
 def _instants(source: Set, sample: int, most: int | None) -> npt.NDArray[np.int64]:
@@ -186,23 +223,23 @@ def _sample(source: Set, info: VariableInfo, sample: int, instants: npt.NDArray[
 
 
 def _quantity(
-    info: VariableInfo, channel: int, values: npt.NDArray[np.float64], times: npt.NDArray[np.float64] | None
+    info: VariableInfo, channel: int, values: npt.NDArray[np.float64], times: npt.NDArray[np.float64], clock: str
 ) -> Quantity:
     from sciml.plots.sets import Quantity
 
     if info.steps is None:
         return Quantity(_channel(info, channel), info.units, values[channel])
-    return Quantity(_channel(info, channel), info.units, values[:, channel], times)
+    return Quantity(_channel(info, channel), info.units, values[:, channel], times, clock)
 
 
 def _channel(info: VariableInfo, channel: int) -> str:
     return info.name if info.shape[0] == 1 else f"{info.name}[{channel}]"
 
 
-def _times(source: Set, sample: int, instants: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """Of some instants of one sample, their numbers where they are not known."""
+def _times(source: Set, sample: int, instants: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], str]:
+    """Of some instants of one sample, their numbers where they are not known; and which of both it is, `t` or `instant`."""
     times = source.times(np.array([sample]))
-    return instants.astype(np.float64) if times is None else times[0, instants]
+    return (instants.astype(np.float64), "instant") if times is None else (times[0, instants], "t")
 
 
 def _box(source: Set, sample: int, positions: npt.NDArray[np.float64]) -> npt.NDArray[np.float64] | None:
@@ -219,13 +256,21 @@ def _box(source: Set, sample: int, positions: npt.NDArray[np.float64]) -> npt.ND
 
 
 def _statistics_path(source: Set, split: str | None) -> Path:
-    """Beside the folder of the split; of The Well beside `data`; of a file beside it."""
-    path = source.path.expanduser()
-    folder = path if path.is_dir() else path.parent
-    home = folder if path.is_file() or (split is not None and source.parts[0].path.parent != folder) else folder.parent
-    if source.parts[0].format is the_well and home.name == "data":
+    """Where the statistics of a set stand, in a place that those of no other set have.
+
+    As The Well has it, `stats.yaml` is that of the training split and lies beside its folder, of The Well beside `data`. Those
+    of another folder or file lie beside it and have its name.
+    """
+    path = source.path if source.path.name not in ("", "..") else source.path.resolve()
+    if split is not None and source.split is None:
+        path = next(folder for folder in (path / split, path / "data" / split) if folder.is_dir())
+    home = path.parent
+    if path.is_dir() and source.parts[0].format is the_well and home.name == "data":
         home = home.parent
-    return home / "stats.yaml"
+    name = path.stem if path.is_file() else path.name
+    if path.is_dir() and name == TRAINING and source.split is None:
+        return home / "stats.yaml"
+    return home / f"{name}{f'-{source.split}' if source.split else ''}-stats.yaml"
 
 
 def _table(found: dict[str, ChannelStatistics], source: Set) -> Table:

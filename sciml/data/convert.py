@@ -18,12 +18,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from sciml.data import info
 from sciml.data.atomic import part_of, remove_parts, sync_folder
 from sciml.data.blocks import BLOCK, files_of_rows
 from sciml.data.discovery import SUFFIXES
 from sciml.data.field_statistics import field_statistics, write_yaml
 from sciml.data.formats.mapped import Mapped
+from sciml.data.info import notes as notes_of
 from sciml.data.layout import Layout
 from sciml.data.set import Set, open_set, splits_of
 from sciml.data.storage.files import StoredFile
@@ -147,12 +147,12 @@ def _opened(path: Path, split: str | None, mapping: Mapping[str, Mapped] | str |
 def _notes(source: Set) -> tuple[str, ...]:
     """Those of a set, and that splits inside of its files became one set."""
     if source.split is not None:
-        return info.notes(source)
+        return notes_of(source)
     inside = dict.fromkeys(name for part in source.parts for name in part.format.splits(StoredFile(part.path)))
     if len(inside) < 2:
-        return info.notes(source)
+        return notes_of(source)
     joined = f"the files hold the splits {', '.join(inside)}; all samples were written as one set, choose one with --split"
-    return (*info.notes(source), joined)
+    return (*notes_of(source), joined)
 
 
 def _places(

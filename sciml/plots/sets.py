@@ -35,12 +35,14 @@ class Quantity:
         units: of the values; `1` where there are none.
         values: (*space), or (time, *space).
         times: of the instants; None where it does not change in time.
+        clock: what the times are: `t`, or `instant` where only the numbers of the instants are known.
     """
 
     name: str
     units: str
     values: Numbers
     times: Numbers | None = None
+    clock: str = "t"
 
     @property
     def label(self) -> str:
@@ -81,9 +83,10 @@ def fields_film(quantities: Sequence[Quantity], domain: Domain, title: str, path
         ValueError: as `fields_picture`; or nothing changes in time.
     """
     _check(quantities, domain)
-    times = next((quantity.times for quantity in quantities if quantity.times is not None), None)
-    if times is None:
+    moving = next((quantity for quantity in quantities if quantity.times is not None), None)
+    if moving is None or moving.times is None:
         raise ValueError(f"{path}: nothing in this sample changes in time, a film needs that; write a .png")
+    times, clock = moving.times, moving.clock
     width = 3.0 if domain.dim > 1 else 4.2
     aspect = _aspect(domain, (0, 1)) if domain.dim > 1 else 0.7
     figure = Figure(figsize=(width * len(quantities) + 0.2, width * aspect + 0.7), layout="constrained", dpi=90)
@@ -94,7 +97,7 @@ def fields_film(quantities: Sequence[Quantity], domain: Domain, title: str, path
     ]
 
     def show(instant: int) -> None:
-        figure.suptitle(f"{title}, t = {times[instant]:.4g}", fontsize=10)
+        figure.suptitle(f"{title}, {at(clock, float(times[instant]))}", fontsize=10)
         for update in updates:
             update(instant)
 
@@ -172,7 +175,7 @@ def _lines(quantities: Sequence[Quantity], domain: Domain, title: str) -> Figure
         mesh = ax.pcolormesh(_borders(times), np.linspace(*_edges(line), line.points + 1), quantity.values.T)
         mesh.set(cmap=colours, clim=(low, high))
         _colour_bar(figure.colorbar(mesh, ax=ax), quantity.label)
-        _label(ax, "t", "x")
+        _label(ax, quantity.clock, "x")
     for ax in panels[len(quantities) :]:
         ax.set_axis_off()
     return figure
@@ -200,7 +203,8 @@ def _planes(quantity: Quantity, domain: Domain) -> list[_Panel]:
     chosen = np.unique(np.linspace(0, len(quantity.times) - 1, INSTANTS).round().astype(int))
     cut = _where(domain, (0, 1))
     return [
-        _plane(quantity.values[i], domain, (0, 1), f"t = {quantity.times[i]:.4g}{f', {cut}' if cut else ''}") for i in chosen
+        _plane(quantity.values[i], domain, (0, 1), f"{at(quantity.clock, float(quantity.times[i]))}{f', {cut}' if cut else ''}")
+        for i in chosen
     ]
 
 
@@ -260,6 +264,11 @@ def _moving(ax: Axes, quantity: Quantity, domain: Domain) -> Callable[[int], Non
     return lambda i: image.set_data(_plane(quantity.values[i], domain, (0, 1), "").values.T)
 
 
+def at(clock: str, time: float) -> str:
+    """`t = 0.5`, `instant 3`."""
+    return f"instant {time:.0f}" if clock == "instant" else f"{clock} = {time:.4g}"
+
+
 def colour_range(values: Numbers) -> tuple[float, float, str]:
     """Least and greatest value and a map of colours: about zero in two colours where values have both signs."""
     there = values[np.isfinite(values)]
@@ -301,4 +310,4 @@ def _label(ax: Axes, x: str, y: str) -> None:
     ax.tick_params(labelsize=7)
 
 
-__all__ = ["FRAMES", "INSTANTS", "Quantity", "colour_range", "fields_film", "fields_picture", "save_film"]
+__all__ = ["FRAMES", "INSTANTS", "Quantity", "at", "colour_range", "fields_film", "fields_picture", "save_film"]

@@ -12,7 +12,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from mpl_toolkits.mplot3d import Axes3D
 
-from sciml.plots.sets import INSTANTS, save_film
+from sciml.plots.sets import INSTANTS, at, save_film
 
 Numbers = npt.NDArray[np.float64]
 
@@ -23,8 +23,12 @@ TAIL = 12
 """Instants of a film that a particle leaves behind itself."""
 
 
-def series_picture(name: str, values: Numbers, times: Numbers, title: str, units: str = "1") -> Figure:
-    """Numbers (time, component) against time, and of two or more components the phase portrait of the first two or three."""
+def series_picture(name: str, values: Numbers, times: Numbers, title: str, units: str = "1", clock: str = "t") -> Figure:
+    """Numbers (time, component) against time, and of two or more components the phase portrait of the first two or three.
+
+    Args:
+        clock: what the times are: `t`, or `instant` where only the numbers of the instants are known.
+    """
     _check(name, values, times)
     components = values.shape[1]
     portrait = components > 1 and len(values) > 1
@@ -38,24 +42,25 @@ def series_picture(name: str, values: Numbers, times: Numbers, title: str, units
         top = float(np.nanmax(np.abs(values))) or 1.0
         mesh = ax.pcolormesh(times, np.arange(components), values.T, cmap="RdBu_r", vmin=-top, vmax=top, shading="nearest")
         left.colorbar(mesh, ax=ax).set_label(_label(name, units), fontsize=9)
-        _axes(ax, "t", "component")
+        _axes(ax, clock, "component")
     else:
         for number, ax in enumerate(left.subplots(components, 1, squeeze=False, sharex=True)[:, 0]):
             ax.plot(times, values[:, number], linewidth=1.0, color=f"C{number}", marker="." if len(times) <= 40 else None)
             ax.grid(alpha=0.25)
-            _axes(ax, "t" if number == components - 1 else "", _label(_component(name, number, components), units))
+            _axes(ax, clock if number == components - 1 else "", _label(_component(name, number, components), units))
     if right is not None:
         _portrait(right.add_subplot(projection="3d" if components > 2 else None), name, values)
     return figure
 
 
 def particles_picture(
-    name: str, positions: Numbers, times: Numbers, title: str, units: str = "1", box: Numbers | None = None
+    name: str, positions: Numbers, times: Numbers, title: str, units: str = "1", box: Numbers | None = None, clock: str = "t"
 ) -> Figure:
     """Particles (time, particle, component) in their box at some instants, the first two or three components.
 
     Args:
         box: lower and upper corner, (2, component); what the particles reach if not given.
+        clock: as of `series_picture`.
     """
     _check(name, positions, times)
     chosen = np.unique(np.linspace(0, len(times) - 1, INSTANTS).round().astype(int))
@@ -68,7 +73,7 @@ def particles_picture(
     for number, instant in enumerate(chosen):
         ax = figure.add_subplot(1, len(chosen), number + 1, projection="3d" if deep else None)
         _scatter(ax, positions[instant], low, high, units)
-        ax.set_title(f"t = {times[instant]:.4g}", fontsize=8)
+        ax.set_title(at(clock, float(times[instant])), fontsize=8)
         if not deep and number:
             ax.set_ylabel("")
             ax.tick_params(labelleft=False)
@@ -76,7 +81,14 @@ def particles_picture(
 
 
 def particles_film(
-    name: str, positions: Numbers, times: Numbers, title: str, path: Path, units: str = "1", box: Numbers | None = None
+    name: str,
+    positions: Numbers,
+    times: Numbers,
+    title: str,
+    path: Path,
+    units: str = "1",
+    box: Numbers | None = None,
+    clock: str = "t",
 ) -> None:
     """The same as a film; a tail shows where each particle was."""
     _check(name, positions, times)
@@ -89,7 +101,7 @@ def particles_film(
     jump = (high - low) / 2
 
     def show(instant: int) -> None:
-        figure.suptitle(f"{title}, t = {times[instant]:.4g}", fontsize=10)
+        figure.suptitle(f"{title}, {at(clock, float(times[instant]))}", fontsize=10)
         update(positions[instant])
         past = _plane(positions[max(instant - TAIL, 0) : instant + 1])
         for particle, tail in enumerate(tails):
@@ -100,7 +112,7 @@ def particles_film(
     save_film(figure, show, len(times), path)
 
 
-def series_film(name: str, values: Numbers, times: Numbers, title: str, path: Path, units: str = "1") -> None:
+def series_film(name: str, values: Numbers, times: Numbers, title: str, path: Path, units: str = "1", clock: str = "t") -> None:
     """Numbers (time, component) as a film: of one component its curve, else the phase portrait as it grows."""
     _check(name, values, times)
     components = values.shape[1]
@@ -110,7 +122,9 @@ def series_film(name: str, values: Numbers, times: Numbers, title: str, path: Pa
     (faint,) = ax.plot(*path_.T, linewidth=0.5, color="0.8")
     (line,) = ax.plot(*path_[:1].T, linewidth=1.2, color="C0")
     (head,) = ax.plot(*path_[:1].T, linestyle="none", marker="o", markersize=5, color="C3", zorder=10)
-    names = ["t", _label(name, units)] if components == 1 else [_component(name, i, components) for i in range(path_.shape[1])]
+    names = (
+        [clock, _label(name, units)] if components == 1 else [_component(name, i, components) for i in range(path_.shape[1])]
+    )
     _named(ax, names)
     faint.set_zorder(0)
     if components > 2:
@@ -119,7 +133,7 @@ def series_film(name: str, values: Numbers, times: Numbers, title: str, path: Pa
         ax.set_aspect("equal", adjustable="datalim")
 
     def show(instant: int) -> None:
-        figure.suptitle(f"{title}, t = {times[instant]:.4g}", fontsize=10)
+        figure.suptitle(f"{title}, {at(clock, float(times[instant]))}", fontsize=10)
         for drawn, part in ((line, path_[: instant + 1]), (head, path_[instant : instant + 1])):
             if path_.shape[1] == 3:
                 drawn.set_data_3d(*part.T)  # pyright: ignore[reportAttributeAccessIssue]

@@ -158,6 +158,25 @@ def test_evaluate_prints_the_errors_of_the_model(sciml, small_set, checkpoint):
     assert f"{table.rows[0].statistic('relative_l2', 'mean'):.4g}" in out
 
 
+def test_evaluate_and_predict_take_a_split_of_a_folder(sciml, small_set, checkpoint, tmp_path):
+    errors = [
+        line.split()[:-1]
+        for arguments in ((small_set / "test",), (small_set, "--split", "test"))
+        for line in sciml("evaluate", checkpoint, *arguments)[1].splitlines()
+        if line.strip().startswith(checkpoint.stem)
+    ]
+    assert len(errors) == 2
+    assert errors[0] == errors[1]
+    assert sciml("predict", checkpoint, small_set, "--split", "valid", "-o", tmp_path / "out.h5")[0] == 0
+    assert torch.equal(open_set(tmp_path / "out.h5").read("a", [1]), open_set(small_set / "valid").read("a", [1]))
+    for arguments in (("evaluate", checkpoint, small_set), ("predict", checkpoint, small_set, "-o", tmp_path / "no.h5")):
+        status, _, err = sciml(*arguments)
+        assert (status, err) == (
+            1,
+            f"sciml: {small_set}: holds the splits test, train, valid; choose one, such as --split test\n",
+        )
+
+
 def test_predictions_are_a_set_in_physical_units(sciml, small_set, checkpoint, tmp_path):
     out_file = tmp_path / "out" / "predicted.h5"
     assert sciml("predict", checkpoint, small_set / "test", "-o", out_file)[0] == 0

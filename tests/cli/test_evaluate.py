@@ -1,10 +1,12 @@
 """`sciml evaluate` on sets that hold the variables in another order than the checkpoint."""
 
+import h5py
 import pytest
 import torch
 from torch import nn
 
 from sciml.cli.models import run_evaluate
+from sciml.data.set import open_set
 from sciml.data.variables import VariableInfo
 from sciml.data.writer import ShardWriter
 from sciml.numerics.domain import Domain
@@ -57,3 +59,23 @@ def test_a_model_in_double_precision_is_given_doubles(tmp_path, capsys):
     save(tmp_path / "m.pt", model, domain=DOMAIN, inputs=[Field("a")], targets=[Field("u")])
     run_evaluate(tmp_path / "m.pt", path, 2, "cpu")
     assert "m " in capsys.readouterr().out
+
+
+def test_a_file_with_a_mapping_is_a_set_like_any_other(tmp_path, capsys):
+    ours = open_set(write_set(tmp_path / "ours.h5", {"a": "input", "b": "input", "u": "target"}))
+    mapping = ""
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        for name, info in ours.variables.items():
+            file[f"deep/{name}"] = ours.read(name, slice(None)).squeeze(1).numpy()
+            mapping += f'[{name}]\narray = "deep/{name}"\naxes = ["sample", "x", "y"]\nrole = "{info.role}"\n'
+    (tmp_path / "map.toml").write_text(mapping)
+    made_up = open_set(tmp_path / "mine.h5", mapping=tmp_path / "map.toml").domain
+    left = torch.cat([torch.eye(64), -0.5 * torch.eye(64)])
+    printed = []
+    for path, domain, mapped in ((ours.path, DOMAIN, None), (tmp_path / "mine.h5", made_up, tmp_path / "map.toml")):
+        model: nn.Module = LinearMap(left, None, torch.zeros(1, 8, 8), (2, 8, 8))
+        save(tmp_path / "m.pt", model, domain=domain, inputs=[Field("a"), Field("b")], targets=[Field("u")])
+        run_evaluate(tmp_path / "m.pt", path, 2, "cpu", mapping=mapped)
+        (line,) = [line for line in capsys.readouterr().out.splitlines() if line.strip().startswith("m ")]
+        printed.append(line.split()[1])  # the relative error, which no grid changes
+    assert printed[0] == printed[1]

@@ -87,7 +87,39 @@ def test_stats_of_the_well_and_of_a_file_have_their_place(sciml, tmp_path):
     assert (tmp_path / "well" / "stats.yaml").exists()
     convert(tmp_path / "train", tmp_path / "file" / "one.nc", to="netcdf")
     assert sciml("stats", tmp_path / "file" / "one.nc", "--write")[0] == 0
-    assert (tmp_path / "file" / "stats.yaml").exists()
+    assert sorted(file.name for file in (tmp_path / "file").iterdir()) == ["one-stats.yaml", "one.nc"]
+
+
+def test_stats_of_several_sets_in_one_place_do_not_replace_each_other(sciml, tmp_path):
+    for split in ("test", "train", "valid"):
+        waves(tmp_path / "set" / split)
+    status, out, _ = sciml("stats", tmp_path / "set", "--write")
+    assert status == 0
+    assert "split train; there are also test, valid, choose with --split" in out.splitlines()
+    whole = (tmp_path / "set/stats.yaml").read_text()
+    status, out, _ = sciml("stats", tmp_path / "set", "--split", "test", "--write")
+    assert status == 0
+    assert "there are also" not in out
+    assert sciml("stats", tmp_path / "set/valid", "--write")[0] == 0
+    assert {file.name for file in (tmp_path / "set").glob("*.yaml")} == {"stats.yaml", "test-stats.yaml", "valid-stats.yaml"}
+    assert (tmp_path / "set/stats.yaml").read_text() == whole
+
+
+def test_splits_inside_of_a_file_have_statistics_of_their_own_and_convert_says_that_they_are_joined(sciml, tmp_path):
+    with h5py.File(tmp_path / "1D_Burgers.hdf5", "w") as file:
+        file["tensor"] = np.random.default_rng(0).normal(size=(10, 5, 16)).astype("f4")
+        file["x-coordinate"], file["t-coordinate"] = (np.arange(16) + 0.5) / 16, np.arange(6) / 10
+    path = tmp_path / "1D_Burgers.hdf5"
+    for split in ("train", "test"):
+        assert sciml("stats", path, "--split", split, "--write")[0] == 0
+        assert (tmp_path / f"1D_Burgers-{split}-stats.yaml").exists()
+    joined = "note: the files hold the splits train, test; all samples were written as one set, choose one with --split"
+    status, out, _ = sciml("convert", path, tmp_path / "all", "--to", "sciml")
+    assert status == 0
+    assert joined in out.splitlines()
+    status, out, _ = sciml("convert", path, tmp_path / "some", "--to", "sciml", "--split", "train")
+    assert status == 0
+    assert joined not in out.splitlines()
 
 
 def test_values_that_are_not_finite_are_told(sciml, made, tmp_path):
@@ -121,7 +153,71 @@ def test_show_draws_every_kind_of_set(sciml, made, tmp_path, kind, ending):
 def test_show_names_the_picture_after_the_set_and_takes_one_variable(sciml, made, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert sciml("show", made["fields in time"], "--variable", "drag")[0] == 0
-    assert [file.name for file in tmp_path.iterdir()] == ["train-0.png"]
+    (picture,) = tmp_path.iterdir()
+    assert picture.name == "fields-in-time-train-0.png"
+
+
+def test_show_replaces_a_picture_only_when_told_and_takes_the_training_split(sciml, tmp_path, monkeypatch):
+    for split in ("test", "train"):
+        waves(tmp_path / "set" / split)
+    monkeypatch.chdir(tmp_path)
+    status, out, _ = sciml("show", "set")
+    assert status == 0
+    assert out == "split train; there are also test, choose with --split\nwrote set-train-0.png\n"
+    picture = tmp_path / "set-train-0.png"
+    picture.write_bytes(b"mine")
+    for path in ("set", "set/train"):
+        status, _, err = sciml("show", path)
+        assert status == 1
+        assert "set-train-0.png: is there already; take another name with --out, or replace it with --force" in err
+    assert picture.read_bytes() == b"mine"
+    assert sciml("show", "set", "--force")[0] == 0
+    assert picture.read_bytes() != b"mine"
+    assert sciml("show", "set", "--split", "test")[0] == 0
+    assert (tmp_path / "set-test-0.png").exists()
+
+
+def test_a_folder_of_splits_without_train_asks_which(sciml, tmp_path):
+    for split in ("test", "valid"):
+        waves(tmp_path / "set" / split)
+    for command in ("stats", "show"):
+        status, _, err = sciml(command, tmp_path / "set")
+        assert (status, err) == (
+            1,
+            f"sciml: {tmp_path / 'set'}: holds the splits test, valid; choose one, such as --split test\n",
+        )
+
+
+def test_info_describes_the_training_split_and_says_so(sciml, tmp_path):
+    waves(tmp_path / "set" / "test")
+    fields_in_time(tmp_path / "set" / "train")
+    status, out, _ = sciml("info", tmp_path / "set")
+    assert status == 0
+    assert "split train in what follows; another with --split" in out.splitlines()
+    assert "dimensions: sample 5, time 4, x 6, y 5" in out
+
+
+def test_commands_take_a_mapping_as_the_page_on_formats_has_it(sciml, tmp_path):
+    page = (Path(__file__).resolve().parents[2] / "docs/how_to/formats.md").read_text(encoding="utf-8")
+    (toml,) = re.findall(r"```toml\n(.*?)```", page, re.DOTALL)
+    (tmp_path / "map.toml").write_text(toml)
+    with h5py.File(tmp_path / "mine.h5", "w") as file:
+        file["solutions"] = np.random.default_rng(0).normal(size=(2, 3, 6, 5, 1))
+        file["t"] = np.array([[0.0, 0.5, 1.0], [0.0, 1.0, 2.5]])
+    told = ("--mapping", tmp_path / "map.toml")
+    status, out, _ = sciml("info", tmp_path / "mine.h5", *told)
+    assert status == 0
+    assert "times 0 to 2.5, other ones for each sample" in out
+    made_up = "note: the files do not say on which grid the fields lie; the domain is made up: "
+    assert made_up in out
+    status, out, _ = sciml("stats", tmp_path / "mine.h5", *told)
+    assert status == 0
+    assert "m/s" in out
+    assert sciml("show", tmp_path / "mine.h5", *told, "-o", tmp_path / "a.png")[0] == 0
+    status, out, _ = sciml("convert", tmp_path / "mine.h5", tmp_path / "ours", "--to", "sciml", *told)
+    assert status == 0
+    assert made_up in out
+    assert "note:" not in sciml("info", tmp_path / "ours")[1]  # what is written has its grid
 
 
 def test_what_has_no_room_is_told(sciml, tmp_path):

@@ -184,7 +184,8 @@ def test_what_is_there_is_replaced_only_when_told(tmp_path):
     assert "a" in open_set(tmp_path / "out/data/train").variables
     assert "a" in open_set(tmp_path / "out.h5").variables
     (tmp_path / "out" / "thesis.tex").write_text("years of work")
-    with pytest.raises(ValueError, match=r"holds thesis\.tex, which is no part of a set that was written here; remove it yourself"):
+    message = r"holds thesis\.tex, which is no part of a set that was written here; remove it yourself"
+    with pytest.raises(ValueError, match=message):
         convert(path, tmp_path / "out", to="sciml", force=True)
 
 

@@ -4,9 +4,9 @@ import h5py
 import numpy as np
 import pytest
 
-from data.made_sets import fields_in_time, maps, particles, series_of_unequal_length
+from data.made_sets import fields_in_time, maps, particles, series_of_unequal_length, waves
 from sciml.data.convert import convert
-from sciml.data.info import dimensions, in_bytes, instants, layouts, slow_parts
+from sciml.data.info import dimensions, in_bytes, instants, layouts, notes, slow_parts
 from sciml.data.set import open_set
 
 
@@ -109,3 +109,12 @@ def test_many_small_files_are_told(tmp_path):
 )
 def test_bytes_have_a_unit(count, words):
     assert in_bytes(count) == words
+
+
+def test_a_domain_that_is_made_up_is_noted(tmp_path):
+    np.save(tmp_path / "series.npy", np.zeros((3, 2)))
+    assert not any("made up" in note for note in notes(open_set(tmp_path / "series.npy")))  # no field, no domain
+    np.savez(tmp_path / "pairs.npz", a=np.zeros((3, 4, 5)), u=np.zeros((3, 4, 5)))
+    source = open_set(tmp_path / "pairs.npz")
+    assert notes(source)[-1] == f"the files do not say on which grid the fields lie; the domain is made up: {source.domain}"
+    assert notes(open_set(waves(tmp_path / "train"))) == ()

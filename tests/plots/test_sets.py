@@ -158,3 +158,14 @@ def test_particles_and_series_have_films(tmp_path, dim):
     for name in ("p.gif", "s.gif"):
         with Image.open(tmp_path / name) as film:
             assert film.n_frames == 3
+
+
+def test_where_times_are_not_known_the_numbers_of_the_instants_are_called_so():
+    numbers = np.arange(3.0)
+    flat = fields_picture([Quantity("u", "1", np.ones((3, 5, 4)), numbers, "instant")], PLANE, "")
+    assert [image.axes.get_title() for image in images(flat)] == ["instant 0", "instant 1", "instant 2"]
+    line = fields_picture([Quantity("u", "1", np.ones((3, 8)), numbers, "instant")], LINE, "")
+    assert all_axes(line)[0].get_xlabel() == "instant"
+    assert all_axes(series_picture("q", np.ones((3, 1)), numbers, "", clock="instant"))[0].get_xlabel() == "instant"
+    drawn = particles_picture("r", np.ones((3, 7, 2)), numbers, "", clock="instant")
+    assert [ax.get_title() for ax in drawn.axes] == ["instant 0", "instant 1", "instant 2"]
