@@ -22,7 +22,7 @@ _KEPT, _SIZES = 8, 32
 """How many free pieces of one size are kept, and of how many sizes."""
 
 _PAGE = 4096
-"""The kernel copies to whole pages about twice as fast as to what begins a little behind one."""
+"""The kernel copies to whole pages faster than to what begins a little behind one."""
 
 
 class Buffers:

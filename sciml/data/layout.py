@@ -16,7 +16,7 @@ import h5py
 import numpy as np
 import numpy.typing as npt
 
-from sciml.data.variables import VariableInfo, coordinate_names, space_names
+from sciml.data.variables import VariableInfo, coordinate_names, numpy_type, space_names
 from sciml.numerics.domain import Domain
 
 PAGE = 4096
@@ -144,18 +144,11 @@ def _channel_axis(info: VariableInfo) -> str:
 
 
 def _check_fits(info: VariableInfo, domain: Domain | None) -> None:
-    if "/" in info.name or not info.name.strip(". "):
-        raise ValueError(f"variable {info.name!r}: arrays of a file cannot have this name")
+    stored_type(info)
     if info.grid is not None and domain is None:
         raise ValueError(f"variable {info.name}: got shape {info.shape} per sample and no domain, fields need one")
     if info.grid is not None and domain is not None and info.grid != domain.shape:
         raise ValueError(f"variable {info.name}: got shape {info.shape} per sample, its grid must be {domain.shape}")
-    try:
-        stored = little_endian(info)
-    except TypeError:
-        stored = np.dtype(np.complex64)
-    if stored.kind == "c":
-        raise ValueError(f"variable {info.name}: got {info.dtype}, need whole or real numbers that NumPy knows")
 
 
 def _shared(what: str, counts: Mapping[str, int]) -> int | None:
@@ -180,7 +173,24 @@ def _check_names(layout: Layout) -> None:
 
 def little_endian(info: VariableInfo) -> np.dtype[np.generic]:
     """The type of the stored values in NumPy."""
-    return np.dtype(str(info.dtype).removeprefix("torch.")).newbyteorder("<")
+    return numpy_type(info.dtype).newbyteorder("<")
+
+
+def stored_type(info: VariableInfo) -> np.dtype[np.generic]:
+    """The same, of a variable that files can hold.
+
+    Raises:
+        ValueError: NumPy has no such type, it is complex, or the name of the variable cannot be that of an array.
+    """
+    if "/" in info.name or not info.name.strip(". "):
+        raise ValueError(f"variable {info.name!r}: arrays of a file cannot have this name")
+    try:
+        dtype = little_endian(info)
+    except TypeError:
+        dtype = np.dtype(np.complex64)
+    if dtype.kind == "c":
+        raise ValueError(f"variable {info.name}: got {info.dtype}, need whole or real numbers that NumPy knows")
+    return dtype
 
 
 def _coordinates(file: h5py.File, samples: range, domain: Domain | None, variables: Collection[str]) -> None:

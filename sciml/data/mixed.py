@@ -11,7 +11,7 @@ import torch
 
 from sciml.data.bad_data import BadData
 from sciml.data.batch import Batch
-from sciml.data.order import permuted
+from sciml.data.order import permuted, place_in
 from sciml.data.set import Set
 from sciml.data.stream import Stream
 from sciml.data.variables import VariableInfo
@@ -160,13 +160,8 @@ class Mixed:
         Raises:
             ValueError: it is of other streams or another seed, or no state.
         """
-        for key, mine in (("fingerprint", self.fingerprint), ("seed", self.seed)):
-            if state.get(key) != mine:
-                raise ValueError(f"got a state of mixed streams with {key} {state.get(key)!r}, these have {mine!r}")
-        epoch, position = state.get("epoch"), state.get("position")
-        if not (isinstance(epoch, int) and isinstance(position, int) and epoch >= 0 and 0 <= position < len(self)):
-            raise ValueError(f"got a state of mixed streams at epoch {epoch!r}, position {position!r} of {len(self)}")
-        self._epoch, self._position = epoch, position
+        own = {"fingerprint": self.fingerprint, "seed": self.seed}
+        self._epoch, self._position = place_in(state, own, len(self), what="got a state of mixed streams", whose="these have")
 
     @property
     def fingerprint(self) -> str:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import math
 import struct
+from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
@@ -48,6 +49,25 @@ def permuted(positions: npt.ArrayLike, count: int, *, seed: int, epoch: int) -> 
     return values.astype(np.int64).reshape(given.shape)
 
 
+def place_in(state: Mapping[str, object], own: Mapping[str, object], count: int, *, what: str, whose: str) -> tuple[int, int]:
+    """Epoch and position of a state that was kept, once it is found to be one of what it is loaded into.
+
+    Args:
+        own: values that must be the same in the state, such as seed and fingerprint.
+        count: positions in an epoch.
+        what, whose: how the message calls the state and what it is loaded into.
+    Raises:
+        ValueError: it is of something else, or no state.
+    """
+    for key, mine in own.items():
+        if state.get(key) != mine:
+            raise ValueError(f"{what} with {key} {state.get(key)!r}, {whose} {mine!r}")
+    epoch, position = state.get("epoch"), state.get("position")
+    if not (isinstance(epoch, int) and isinstance(position, int) and epoch >= 0 and 0 <= position < count):
+        raise ValueError(f"{what} at epoch {epoch!r}, position {position!r} of {count}")
+    return epoch, position
+
+
 def _keys(seed: int, epoch: int) -> tuple[np.uint64, ...]:
     digest = hashlib.shake_256(struct.pack("<QQ", seed & _MASK, epoch & _MASK)).digest(8 * _ROUNDS)
     return tuple(np.uint64(word) for word in struct.unpack(f"<{_ROUNDS}Q", digest))
@@ -71,4 +91,4 @@ def _hash(values: npt.NDArray[np.uint64], key: np.uint64) -> npt.NDArray[np.uint
     return z ^ (z >> np.uint64(31))
 
 
-__all__ = ["permuted"]
+__all__ = ["permuted", "place_in"]

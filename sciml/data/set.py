@@ -23,7 +23,7 @@ from sciml.data.formats.registry import Format, files_as_formats_see_them, forma
 from sciml.data.manifest import Manifest, file_crc32, remade
 from sciml.data.rows import Rows, row_numbers
 from sciml.data.storage.files import StoredFile
-from sciml.data.variables import Description, VariableInfo
+from sciml.data.variables import Description, VariableInfo, numpy_type
 from sciml.numerics.domain import Domain
 from sciml.numerics.roles import GIVEN
 
@@ -139,7 +139,7 @@ class Set:
         starts = np.broadcast_to(np.asarray(first, np.int64), wanted.shape)
         if info.steps is not None:
             time = (self._count(name, wanted, starts, stride) if count is None else count,)
-        out = np.empty((len(wanted), *time, *info.shape), _numpy_type(info.dtype))
+        out = np.empty((len(wanted), *time, *info.shape), numpy_type(info.dtype))
         self.read_into(name, wanted, out, first=starts, stride=stride)
         return torch.from_numpy(out)
 
@@ -167,9 +167,9 @@ class Set:
         timed = info.steps is not None
         starts = np.zeros(len(rows), np.int64) if first is None else first
         count = out.shape[1] if timed and out.ndim > 1 else 1
-        if out.shape != (len(rows), *((count,) if timed else ()), *info.shape) or out.dtype != _numpy_type(info.dtype):
+        if out.shape != (len(rows), *((count,) if timed else ()), *info.shape) or out.dtype != numpy_type(info.dtype):
             raise ValueError(
-                f"out: got {out.dtype} of shape {out.shape} for {len(rows)} rows of {name}, need {_numpy_type(info.dtype)} "
+                f"out: got {out.dtype} of shape {out.shape} for {len(rows)} rows of {name}, need {numpy_type(info.dtype)} "
                 f"of shape {(len(rows), *(('time',) if timed else ()), *info.shape)}"
             )
         if timed:
@@ -384,10 +384,6 @@ def _steps_of(described: Description) -> npt.NDArray[np.int64]:
     if described.steps is not None:
         return described.steps
     return np.full(described.samples, max(info.steps or 0 for info in described.variables.values()), np.int64)
-
-
-def _numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
-    return np.dtype(str(dtype).removeprefix("torch."))
 
 
 def _settled_domain(path: Path, described: Description, given: Domain | None, *, mapped: bool) -> Domain | None:

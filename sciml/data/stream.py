@@ -21,7 +21,7 @@ from sciml.data.buffers import ahead
 from sciml.data.caching import Cache, chosen_cache
 from sciml.data.fetching import Fetched, Plan, on_device
 from sciml.data.formats.mapped import Mapped
-from sciml.data.order import permuted
+from sciml.data.order import permuted, place_in
 from sciml.data.rows import Rows, row_numbers
 from sciml.data.set import Set, open_set
 from sciml.data.values import DiskValues, MemoryValues
@@ -222,13 +222,10 @@ class Stream:
         Raises:
             ValueError: the state is of another set, other rows, another window or seed, or not a state.
         """
-        for key, mine in (("fingerprint", self.fingerprint), ("seed", self.seed)):
-            if state.get(key) != mine:
-                raise ValueError(f"{self.set.path}: got a stream state with {key} {state.get(key)!r}, this stream has {mine!r}")
-        epoch, position = state.get("epoch"), state.get("position")
-        if not (isinstance(epoch, int) and isinstance(position, int) and epoch >= 0 and 0 <= position < self.samples):
-            raise ValueError(f"{self.set.path}: got a stream state at epoch {epoch!r}, position {position!r} of {self.samples}")
-        self._epoch, self._position = epoch, position
+        own = {"fingerprint": self.fingerprint, "seed": self.seed}
+        self._epoch, self._position = place_in(
+            state, own, self.samples, what=f"{self.set.path}: got a stream state", whose="this stream has"
+        )
 
     @cached_property
     def fingerprint(self) -> str:

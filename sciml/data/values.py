@@ -10,7 +10,7 @@ from torch import Tensor
 from sciml.data.bad_data import all_finite
 from sciml.data.buffers import Buffers
 from sciml.data.fetching import Instants, Plan
-from sciml.data.variables import VariableInfo
+from sciml.data.variables import VariableInfo, numpy_type
 
 _READ_AT_ONCE = 64 * 2**20
 
@@ -36,7 +36,7 @@ class DiskValues:
         out = self._empty(shape)
         stored = out
         if info.dtype != self._plan.dtype:
-            stored = torch.from_numpy(self._scratch.take(shape, _numpy_type(info.dtype)))
+            stored = torch.from_numpy(self._scratch.take(shape, numpy_type(info.dtype)))
         self._read(info, self._plan.rows[row.numpy()], instants, stored)
         return out if stored is out else _cast(stored, out)
 
@@ -49,7 +49,7 @@ class DiskValues:
     def _empty(self, shape: tuple[int, ...]) -> Tensor:
         if self._plan.dtype == torch.bfloat16:
             return torch.from_numpy(self._buffers.take(shape, np.dtype(np.int16))).view(torch.bfloat16)
-        return torch.from_numpy(self._buffers.take(shape, _numpy_type(self._plan.dtype)))
+        return torch.from_numpy(self._buffers.take(shape, numpy_type(self._plan.dtype)))
 
     def _read(self, info: VariableInfo, rows: np.ndarray, instants: Instants | None, out: Tensor) -> None:
         place = out.numpy()
@@ -152,10 +152,6 @@ class MemoryValues:
             for i, n in enumerate(plan.steps.tolist())
         )
         return torch.cat(list(rows)).to(device)
-
-
-def _numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
-    return np.dtype(str(dtype).removeprefix("torch."))
 
 
 __all__ = ["DiskValues", "MemoryValues"]

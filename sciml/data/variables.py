@@ -95,12 +95,7 @@ class Source:
     channels: slice | None = None
 
     def __post_init__(self) -> None:
-        known = {"sample", "time", "particle", "channel", "-", *space_names(8)}
-        if unknown := [axis for axis in self.axes if axis not in known]:
-            raise ValueError(f"axes: got {unknown[0]!r}, need some of {', '.join(sorted(known))}")
-        for axis in self.axes:
-            if axis != "-" and self.axes.count(axis) > (2 if axis == "channel" else 1):
-                raise ValueError(f"axes: got {axis!r} {self.axes.count(axis)} times in {self.axes}, need it once")
+        check_axes(self.axes)
         if not self.arrays or (len(self.arrays) > 1 and "sample" in self.axes):
             raise ValueError(
                 f"arrays: got {len(self.arrays)} with axes {self.axes}, need one, or one per sample without `sample`"
@@ -149,6 +144,29 @@ class Description:
     notes: tuple[str, ...] = ()
 
 
+def numpy_type(dtype: torch.dtype) -> np.dtype[np.generic]:
+    """The same type in NumPy, in the byte order of this machine.
+
+    Raises:
+        TypeError: NumPy has none.
+    """
+    return np.dtype(str(dtype).removeprefix("torch."))
+
+
+def check_axes(axes: tuple[str, ...]) -> None:
+    """That the axes of an array have names that are known, each once but for `channel` and `-`; see `Source`.
+
+    Raises:
+        ValueError: they have not.
+    """
+    known = ("sample", "time", "particle", "channel", "-", *space_names(8))
+    for axis in axes:
+        if axis not in known:
+            raise ValueError(f"axes: got {axis!r}, need some of {', '.join(known)}")
+        if axis != "-" and axes.count(axis) > (2 if axis == "channel" else 1):
+            raise ValueError(f"axes: got {axis!r} {axes.count(axis)} times in {axes}, need it once")
+
+
 def space_names(dim: int) -> tuple[str, ...]:
     """Names of the space axes in files: x, y, z, then x3, x4, ..."""
     return tuple("xyz"[i] if i < 3 else f"x{i}" for i in range(dim))
@@ -159,4 +177,13 @@ def coordinate_names(variables: Collection[str], dim: int) -> tuple[str, ...]:
     return tuple(f"{name}_coordinate" if name in variables else name for name in space_names(dim))
 
 
-__all__ = ["Description", "Given", "Source", "VariableInfo", "coordinate_names", "space_names"]
+__all__ = [
+    "Description",
+    "Given",
+    "Source",
+    "VariableInfo",
+    "check_axes",
+    "coordinate_names",
+    "numpy_type",
+    "space_names",
+]

@@ -14,7 +14,7 @@ from sciml.data.blocks import blocks
 from sciml.data.manifest import remade
 from sciml.data.set import Part, Set
 from sciml.data.storage.arrays import Contiguous
-from sciml.data.variables import Source, VariableInfo
+from sciml.data.variables import Source, VariableInfo, numpy_type
 from sciml.generation.check_report import Fault
 
 Flags = npt.NDArray[np.bool_]
@@ -89,7 +89,7 @@ def frames_of(found: Set, part: Part, name: str) -> Frames:
     steps = np.ones(len(rows), np.int64) if info.steps is None or found.steps is None else found.steps[rows.start : rows.stop]
     there = np.arange(steps.max(initial=1)) < steps[:, None]
     finite, zero = np.ones_like(there), np.zeros_like(there)
-    buffer = np.empty(0, np.dtype(str(info.dtype).removeprefix("torch.")))
+    buffer = np.empty(0, numpy_type(info.dtype))
     for block in blocks(found, name, rows, most=_at_once(part, name)):
         shape = (len(block.rows), *(() if block.count is None else (block.count,)), *info.shape)
         size = int(np.prod(shape))

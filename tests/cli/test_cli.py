@@ -17,20 +17,6 @@ from sciml.training.checkpoint import fields_of, load, save
 from sciml.training.evaluate import evaluate
 
 
-@pytest.fixture
-def sciml(monkeypatch, capsys):
-    """Run the command in this process: exit status, output, error line."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sciml", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
-
-
 @pytest.fixture(scope="module")
 def small_set(tmp_path_factory):
     """Twelve Darcy samples on 16 x 16 points, made by the command."""

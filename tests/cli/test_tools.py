@@ -1,5 +1,4 @@
 import re
-import sys
 from pathlib import Path
 
 import h5py
@@ -10,26 +9,11 @@ import yaml
 from PIL import Image
 
 from data.made_sets import KINDS, LINE, PLANE, fields_in_time, values_of, waves, write_folder
-from sciml.cli import main
 from sciml.cli.tools import _box, _instants, _sample
 from sciml.data.convert import convert
 from sciml.data.field_statistics import KEYS, field_statistics
 from sciml.data.set import open_set
 from sciml.data.variables import VariableInfo
-
-
-@pytest.fixture
-def sciml(monkeypatch, capsys):
-    """Run the command in this process: exit status, output, error line."""
-
-    def run(*arguments):
-        monkeypatch.setattr(sys, "argv", ["sciml", *map(str, arguments)])
-        with pytest.raises(SystemExit) as stop:
-            main()
-        captured = capsys.readouterr()
-        return stop.value.code or 0, captured.out, captured.err
-
-    return run
 
 
 @pytest.fixture(scope="module")

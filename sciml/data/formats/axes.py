@@ -12,7 +12,7 @@ import torch
 from sciml.data.formats.grids import domain_of_coordinates
 from sciml.data.storage.arrays import StoredArray
 from sciml.data.storage.files import StoredFile
-from sciml.data.variables import Given, Source, VariableInfo, space_names
+from sciml.data.variables import Description, Given, Source, VariableInfo, space_names
 from sciml.numerics.domain import Condition, Domain
 from sciml.numerics.roles import Role
 
@@ -140,6 +140,28 @@ def sizes(file: StoredFile, variables: Mapping[str, Stored]) -> dict[str, int]:
         if len(set(by_name.values())) > 1:
             raise ValueError(f"{file.path}: variables differ in {words.get(axis, f'points along {axis}')}, {by_name}")
     return {axis: next(iter(by_name.values())) for axis, by_name in found.items()}
+
+
+def pair_described(
+    found: Mapping[str, Stored],
+    numbers: Mapping[str, tuple[VariableInfo, Given]],
+    samples: int,
+    *,
+    identity: str | None,
+    notes: Sequence[str],
+) -> Description:
+    """What a file holds that is a pair of arrays with numbers beside them, and says nothing else."""
+    return Description(
+        {name: variable.info for name, variable in found.items()} | {name: info for name, (info, _) in numbers.items()},
+        samples,
+        None,
+        {},
+        identity,
+        arrays={name: variable.array for name, variable in found.items()},
+        sources={name: (variable.source,) for name, variable in found.items()}
+        | {name: (given,) for name, (_, given) in numbers.items()},
+        notes=tuple(notes),
+    )
 
 
 def torch_type(where: str, dtype: np.dtype[np.generic]) -> torch.dtype:

@@ -28,10 +28,9 @@ from sciml.data.formats.axes import Stored, array_of, listed, sizes, stored
 from sciml.data.storage.arrays import StoredArray
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.reading import read_by_hdf5 as read
-from sciml.data.variables import Description, space_names
+from sciml.data.variables import Description, check_axes, space_names
 from sciml.numerics.roles import ROLES, Role
 
-_AXES = ("sample", "time", "particle", "channel", "-", *space_names(8))
 _KEYS = ("array", "axes", "role", "units", "long_name")
 
 
@@ -55,11 +54,7 @@ class Mapped:
     def __post_init__(self) -> None:
         if self.role not in ROLES:
             raise ValueError(f"role: got {self.role!r}, need one of {', '.join(ROLES)}")
-        for axis in self.axes:
-            if axis not in _AXES:
-                raise ValueError(f"axes: got {axis!r}, need some of {', '.join(_AXES)}")
-            if axis != "-" and self.axes.count(axis) > (2 if axis == "channel" else 1):
-                raise ValueError(f"axes: got {axis!r} {self.axes.count(axis)} times in {self.axes}, need it once")
+        check_axes(self.axes)
         space = [axis for axis in self.axes if axis in space_names(8)]
         if sorted(space) != sorted(space_names(len(space))):
             raise ValueError(f"axes: got {', '.join(space)} for space, need {', '.join(space_names(len(space)))}")

@@ -24,12 +24,12 @@ import torch
 from torch import Tensor
 
 from sciml.data.formats.archives import begins_as_archive, members_of, names_in, verified
-from sciml.data.formats.axes import Stored, constant, stored
+from sciml.data.formats.axes import Stored, constant, pair_described, stored
 from sciml.data.formats.kept import Kept
 from sciml.data.storage.arrays import Box, Contiguous, Elsewhere, StoredArray
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.library import check_inside
-from sciml.data.variables import Description, Given, VariableInfo, space_names
+from sciml.data.variables import Description, Given, VariableInfo, numpy_type, space_names
 from sciml.numerics.roles import Role
 
 # How torch.save began before it wrote zip files.
@@ -78,17 +78,7 @@ def describe(file: StoredFile, split: str | None = None) -> Description:
         found[name] = stored(file, name, [array], as_stored, role, long_name=_WORDS[name])
     samples = len(tensors["x"])
     numbers = _numbers(file, content, samples, notes)
-    return Description(
-        {name: variable.info for name, variable in found.items()} | {name: info for name, (info, _) in numbers.items()},
-        samples,
-        None,
-        {},
-        identity,
-        arrays={name: variable.array for name, variable in found.items()},
-        sources={name: (variable.source,) for name, variable in found.items()}
-        | {name: (given,) for name, (_, given) in numbers.items()},
-        notes=tuple(notes),
-    )
+    return pair_described(found, numbers, samples, identity=identity, notes=notes)
 
 
 def read(path: Path, array: str, box: Box) -> npt.NDArray[np.generic]:
@@ -151,7 +141,7 @@ def _stored_array(path: Path, name: str, tensor: Tensor, place: _Place | None) -
     where = f"{path}: variable {name}"
     if not _has_numpy_type(tensor):
         raise ValueError(f"{where} has values of type {str(tensor.dtype).removeprefix('torch.')}, which NumPy does not have")
-    dtype, shape, axes = np.dtype(str(tensor.dtype).removeprefix("torch.")), tuple(tensor.shape), tuple(range(tensor.ndim))
+    dtype, shape, axes = numpy_type(tensor.dtype), tuple(tensor.shape), tuple(range(tensor.ndim))
     if place is None or place.shape != shape or place.stride != tensor.stride():
         return StoredArray(name, shape, dtype, Elsewhere("not saved as plain values of a zip file")), axes
     order = tuple(sorted(axes, key=lambda axis: (-place.stride[axis], axis)))
@@ -166,7 +156,7 @@ def _stored_array(path: Path, name: str, tensor: Tensor, place: _Place | None) -
 
 def _has_numpy_type(tensor: Tensor) -> bool:
     try:
-        return np.dtype(str(tensor.dtype).removeprefix("torch.")).kind in "fiubc" and tensor.layout == torch.strided
+        return numpy_type(tensor.dtype).kind in "fiubc" and tensor.layout == torch.strided
     except TypeError:
         return False
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from sciml.data.formats.archives import begins_as_archive, members_of, names_in, verified
-from sciml.data.formats.axes import Stored, constant, listed, sizes, stored
+from sciml.data.formats.axes import Stored, constant, listed, pair_described, sizes, stored
 from sciml.data.formats.kept import Kept
 from sciml.data.formats.mapped import Mapped, check_times, description_of
 from sciml.data.storage.arrays import Box, Contiguous, Elsewhere, StoredArray
@@ -259,17 +259,7 @@ def _pair(file: StoredFile, arrays: Mapping[str, _Array], identity: str | None) 
     numbers, left = _numbers(file, {name: array for name, array in arrays.items() if name not in found}, samples)
     if left:
         notes.append(f"left out: {_shapes(left)}, neither one number nor one for each of {samples} samples")
-    return Description(
-        {name: variable.info for name, variable in found.items()} | {name: info for name, (info, _) in numbers.items()},
-        samples,
-        None,
-        {},
-        identity,
-        arrays={name: variable.array for name, variable in found.items()},
-        sources={name: (variable.source,) for name, variable in found.items()}
-        | {name: (value,) for name, (_, value) in numbers.items()},
-        notes=tuple(notes),
-    )
+    return pair_described(found, numbers, samples, identity=identity, notes=notes)
 
 
 def _numbers(

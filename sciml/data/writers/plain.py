@@ -6,7 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sciml.data.layout import TimeGrid, little_endian
+from sciml.data import layout
+from sciml.data.layout import TimeGrid
 from sciml.data.set import Set
 from sciml.data.variables import VariableInfo
 
@@ -31,15 +32,10 @@ def stored_type(path: str | Path, info: VariableInfo) -> np.dtype[np.generic]:
     Raises:
         ValueError: NumPy has no such type, it is complex, or the name of the variable cannot be that of an array.
     """
-    if "/" in info.name or not info.name.strip(". "):
-        raise ValueError(f"{path}: variable {info.name!r}: arrays of a file cannot have this name")
     try:
-        dtype = little_endian(info)
-    except TypeError:
-        dtype = np.dtype(np.complex64)
-    if dtype.kind == "c":
-        raise ValueError(f"{path}: variable {info.name}: got {info.dtype}, need whole or real numbers that NumPy knows")
-    return dtype
+        return layout.stored_type(info)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
 
 
 def time_grid(source: Set, rows: range) -> TimeGrid | None:
