@@ -7,7 +7,7 @@ from torch import nn
 
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.problems.problem import Problem
+from sciml.problems.problem import Evolution, Problem
 from sciml.training.checkpoint import load, save
 
 
@@ -60,31 +60,60 @@ def _survives_a_file(model: nn.Module, domain: Domain, u: torch.Tensor, answer: 
         assert torch.equal(load(folder / "model.pt").double().eval()(u), answer)
 
 
-def problem_laws(problem: Problem, domain: Domain, *, coarse_error: float) -> None:
-    """A problem: complete fields, samples of their own, a residual that sees a wrong answer, an exact answer that is met."""
+def problem_laws(problem: Problem, domain: Domain, *, coarse_error: float, alone: float = 1e-10) -> None:
+    """A problem: complete fields, samples of their own, a residual that sees a wrong answer, an exact answer that is met.
+
+    Args:
+        coarse_error: allowed of the exact answer on this grid, relative.
+        alone: how far a sample solved alone may be from the same in a block; larger only where the system is chaotic.
+    """
     block = Seeds(3, range(5, 9))
     given = problem.draw(domain, block)
     answers = problem.solve(given, domain)
     fields = given | answers
-    roles = {name: variable.role for name, variable in problem.variables().items()}
-    assert set(fields) == set(roles)
-    assert all((roles[name] in ("target", "state")) == (name in answers) for name in fields)
-    for name, field in fields.items():
-        assert field.dtype == torch.float64, name
-        assert field.shape[0] == 4, name
-        assert field.shape[2:] == domain.shape, name
-        assert field.isfinite().all(), name
+    variables = problem.variables()
+    assert set(fields) == set(variables)
+    for name, variable in variables.items():
+        assert (name in answers) == (variable.role in ("target", "state")), name
+        assert name in given or variable.role != "state", name
+        lead = (4, len(problem.times)) if variable.in_time else (4,)
+        rest = fields[name].shape[len(lead) :]
+        assert fields[name].shape[: len(lead)] == lead, name
+        assert len(rest) == 2 if variable.points else rest[1:] in ((), domain.shape), name
+        assert fields[name].dtype == torch.float64, name
+        assert fields[name].isfinite().all(), name
+        if variable.role == "state":
+            assert torch.equal(given[name], answers[name][:, :1]), name
     json.dumps(problem.parameters())
 
-    alone = problem.draw(domain, Seeds(3, range(7, 8)))
-    assert all((alone[name][0] - field[2]).norm() <= 1e-12 * field[2].norm() for name, field in given.items())
-    solved_alone = problem.solve(alone, domain)
-    assert all((solved_alone[n][0] - a[2]).norm() <= 1e-10 * a[2].norm() for n, a in answers.items())
+    one = problem.draw(domain, Seeds(3, range(7, 8)))
+    assert all((one[name][0] - field[2]).norm() <= 1e-12 * field[2].norm() for name, field in given.items())
+    solved_alone = problem.solve(one, domain)
+    assert all((solved_alone[n][0] - a[2]).norm() <= alone * a[2].norm() for n, a in answers.items())
 
     assert (problem.residual(fields, domain) <= problem.tolerance).all()
-    wrong = fields | {name: answer * 1.001 for name, answer in answers.items()}
+    wrong = fields | {
+        name: torch.cat([a[:, :1], a[:, 1:] * 1.001], 1) if variables[name].role == "state" else a * 1.001
+        for name, a in answers.items()
+    }
     assert (problem.residual(wrong, domain) > 1e3 * problem.tolerance).all()
 
-    exact_given, exact_answers = problem.exact(domain)
-    for name, answer in problem.solve(exact_given, domain).items():
-        assert (answer - exact_answers[name]).norm() <= coarse_error * exact_answers[name].norm()
+    if isinstance(problem, Evolution):
+        _evolution_laws(problem, fields, domain)
+    exact = problem.exact(domain)
+    if exact is not None:
+        exact_given, exact_answers = exact
+        for name, answer in problem.solve(exact_given, domain).items():
+            assert (answer - exact_answers[name]).norm() <= coarse_error * exact_answers[name].norm(), name
+
+
+def _evolution_laws(problem: Evolution, fields, domain: Domain) -> None:
+    """Instants grow, nothing that is conserved is lost, half a step is another step of the same problem."""
+    assert list(problem.times) == sorted(set(problem.times))
+    for name, change in problem.conserved(fields, domain).items():
+        assert change.shape == (4,), name
+        assert (change >= 0).all(), name
+    half = problem.halved()
+    assert type(half) is type(problem)
+    assert half != problem
+    assert half.times == problem.times

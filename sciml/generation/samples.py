@@ -7,17 +7,18 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from itertools import chain
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from sciml import __version__
 from sciml.data.variables import VariableInfo
-from sciml.data.writer import ShardWriter
+from sciml.data.writer import ShardWriter, TimeGrid
 from sciml.generation.card import Card
 from sciml.generation.plan import Shard
 from sciml.numerics.random_fields import Seeds
-from sciml.problems.problem import Fields, Problem
+from sciml.problems.problem import Evolution, Fields, Problem, Variable
 
 
 def make_samples(card: Card, problem: Problem, samples: range) -> tuple[Fields, Float[Tensor, "sample"]]:
@@ -36,7 +37,8 @@ def make_samples(card: Card, problem: Problem, samples: range) -> tuple[Fields, 
         raise ValueError(
             f"sample {samples[worst]}: relative residual is {residual[worst]:.3g}, the problem promises {problem.tolerance:.3g}"
         )
-    return {name: _strided(values, card) for name, values in solved.items()}, residual
+    variables, stride = problem.variables(), card.storage.stride
+    return {name: _strided(values, variables[name], stride) for name, values in solved.items()}, residual
 
 
 def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[int], None]) -> None:
@@ -57,6 +59,7 @@ def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[i
             shard.samples,
             card.stored_domain,
             attributes_of(card, problem, shard),
+            times_of(problem),
         ) as file:
             for fields, residual in chain([first], blocks):
                 file.append(fields)
@@ -86,9 +89,25 @@ def variables_of(card: Card, problem: Problem, fields: Fields) -> tuple[Variable
     """What is stored, in the order of the problem."""
     dtype = getattr(torch, card.storage.dtype)
     return tuple(
-        VariableInfo(name, variable.role, variable.units, variable.long_name, tuple(fields[name].shape[1:]), dtype)
+        VariableInfo(
+            name,
+            variable.role,
+            variable.units,
+            variable.long_name,
+            tuple(fields[name].shape[2 if variable.in_time else 1 :]),
+            dtype,
+            steps=fields[name].shape[1] if variable.in_time else None,
+            particles=variable.points,
+        )
         for name, variable in problem.variables().items()
     )
+
+
+def times_of(problem: Problem) -> TimeGrid | None:
+    """The instants of the variables that have some."""
+    if not isinstance(problem, Evolution) or not any(variable.in_time for variable in problem.variables().values()):
+        return None
+    return TimeGrid(np.array(problem.times, np.float64))
 
 
 def attributes_of(card: Card, problem: Problem | None, shard: Shard) -> dict[str, str | int]:
@@ -134,23 +153,35 @@ def _blocks(card: Card, problem: Problem, samples: range) -> Iterator[tuple[Fiel
 
 
 def _check_fields(problem: Problem, fields: Fields, card: Card, samples: range) -> None:
-    names, said = sorted(fields), sorted(problem.variables())
+    variables = problem.variables()
+    names, said = sorted(fields), sorted(variables)
     if names != said:
         raise ValueError(f"the problem gives variables {names}, its variables() names {said}")
     for name, values in fields.items():
-        shape = tuple(values.shape)
+        variable, shape = variables[name], tuple(values.shape)
         if values.dtype != torch.float64:
             raise ValueError(f"variable {name}: got {values.dtype}, need float64")
-        if len(shape) < 2 or shape[0] != len(samples) or shape[2:] not in ((), card.domain.shape):
-            raise ValueError(f"variable {name}: got shape {shape}, need ({len(samples)}, channel, *{card.domain.shape})")
+        instants: tuple[int, ...] = ()
+        if variable.in_time:
+            if not isinstance(problem, Evolution):
+                raise ValueError(f"variable {name}: is in time, {type(problem).__name__} is no Evolution, which has times")
+            instants = (len(problem.times),)
+        lead = (len(samples), *instants)
+        rest = shape[len(lead) :]
+        fits = len(rest) == 2 if variable.points else bool(rest) and rest[1:] in ((), card.domain.shape)
+        if shape[: len(lead)] != lead or not fits:
+            wanted = "point, component" if variable.points else f"channel, *{card.domain.shape}"
+            raise ValueError(f"variable {name}: got shape {shape}, need ({', '.join(map(str, lead))}, {wanted})")
         if not bool(values.isfinite().all()):
             index = tuple(torch.nonzero(~values.isfinite())[0].tolist())
             raise ValueError(f"variable {name}, sample {samples[index[0]]}: got {float(values[index])} at {index[1:]}")
 
 
-def _strided(values: Tensor, card: Card) -> Tensor:
-    every = slice(None, None, card.storage.stride)
-    return values[(slice(None), slice(None), *[every] * (values.ndim - 2))]
+def _strided(values: Tensor, variable: Variable, stride: int) -> Tensor:
+    lead = 3 if variable.in_time else 2  # sample, instant, channel
+    if variable.points or stride == 1:
+        return values
+    return values[(slice(None),) * lead + (slice(None, None, stride),) * (values.ndim - lead)]
 
 
-__all__ = ["attributes_of", "example", "make_samples", "make_shard", "one_thread", "variables_of"]
+__all__ = ["attributes_of", "example", "make_samples", "make_shard", "one_thread", "times_of", "variables_of"]
