@@ -25,6 +25,11 @@ _PAGE = 4096
 """The kernel copies to whole pages faster than to what begins a little behind one."""
 
 
+def cores() -> int:
+    """How many cores this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 class Buffers:
     """Arrays whose memory is used again once the array, and every tensor made from it, is gone.
 
@@ -97,4 +102,4 @@ def ahead(tasks: Iterator[Task], work: Callable[[Task], Result], *, readers: int
             threads.shutdown(wait=True, cancel_futures=True)
 
 
-__all__ = ["Buffers", "ahead"]
+__all__ = ["Buffers", "ahead", "cores"]

@@ -71,11 +71,16 @@ class Values(Protocol):
 
 @dataclass(frozen=True)
 class _Piece:
-    """What stands in a batch under one name, and from where it came."""
+    """What stands in a batch under one name, and from where it came.
+
+    Args:
+        whole: what was read in one piece, of which `values` may be a part.
+    """
 
     info: VariableInfo
     instants: Instants | None
     values: Tensor
+    whole: Tensor
 
 
 class Plan:
@@ -131,19 +136,22 @@ class Plan:
         """What a batch holds of one variable."""
         window = self.items.window
         if info.steps is None:
-            yield info.name, _Piece(info, None, values.take(info, row, None))
+            taken = values.take(info, row, None)
+            yield info.name, _Piece(info, None, taken, taken)
         elif window is None:
             instants = self._whole(row)
-            yield info.name, _Piece(info, instants, values.take(info, row, instants))
+            taken = values.take(info, row, instants)
+            yield info.name, _Piece(info, instants, taken, taken)
         elif info.role == "state" and window.steps_out:
             taken = values.take(info, row, Instants(first, window.steps, window.stride))
-            given, asked = (self._windowed(first)[name] for name in ("", NEXT))
-            yield info.name, _Piece(info, given, taken[:, : window.steps_in])
-            yield f"{info.name}{NEXT}", _Piece(info, asked, taken[:, window.steps_in :])
+            windowed = self._windowed(first)
+            yield info.name, _Piece(info, windowed[""], taken[:, : window.steps_in], taken)
+            yield f"{info.name}{NEXT}", _Piece(info, windowed[NEXT], taken[:, window.steps_in :], taken)
         else:
             asked = info.role == "target" and window.steps_out > 0
             instants = self._windowed(first)[NEXT if asked else ""]
-            yield info.name, _Piece(info, instants, values.take(info, row, instants))
+            taken = values.take(info, row, instants)
+            yield info.name, _Piece(info, instants, taken, taken)
 
     def _windowed(self, first: Tensor) -> dict[str, Instants]:
         """The instants that are given, and those that are asked for."""
@@ -174,6 +182,9 @@ class Plan:
 
     def _judged(self, batch: Batch, pieces: dict[str, _Piece], row: Tensor) -> Fetched:
         """The batch without what is not finite, and a count of that."""
+        wholes = {id(piece.whole): piece.whole for piece in pieces.values()}
+        if self.on_bad != "mask" and all(map(all_finite, wholes.values())):
+            return Fetched(batch, BadData())
         flags = bad_rows({name: piece.values for name, piece in pieces.items()})
         any_bad = bool(flags.any())
         if any_bad and self.on_bad == "raise":

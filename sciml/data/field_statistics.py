@@ -7,7 +7,6 @@ not depend on the number of threads.
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -18,6 +17,7 @@ import numpy.typing as npt
 
 from sciml.data.atomic import write_whole
 from sciml.data.blocks import Block, blocks
+from sciml.data.buffers import cores
 from sciml.data.set import Set
 
 Numbers = npt.NDArray[np.float64]
@@ -142,7 +142,7 @@ def field_statistics(
         ValueError: values are complex, or their squares are beyond float64.
         OSError: a file cannot be read.
     """
-    workers = workers or min(len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1, 8)
+    workers = workers or min(cores(), 8)
     rows = range(len(source))
     work = [one for name in source.variables for one in blocks(source, name, rows, most=block, overlap=1)]
     sizes = [_bytes(source, one) for one in work]

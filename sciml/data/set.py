@@ -18,7 +18,7 @@ from torch import Tensor
 from sciml.data.assemble import Opened, fill
 from sciml.data.assemble import Rows as Meant
 from sciml.data.discovery import check_complete, files_of, manifest_for, splits_of
-from sciml.data.formats.mapped import Mapped, mapping_of
+from sciml.data.formats.mapped import Mapped, domain_in_mapping, mapping_of
 from sciml.data.formats.registry import Format, files_as_formats_see_them, format_of
 from sciml.data.manifest import Manifest, file_crc32, remade
 from sciml.data.rows import Rows, row_numbers
@@ -288,14 +288,16 @@ def open_set(
             with sides of length 1 and open conditions.
         split: such as "train": a subfolder, or a part of files that hold several.
         mapping: what the arrays of an HDF5 or `.npz` file mean, for files of no known format; or the path of a TOML file that
-            says so, see `read_mapping`. The name `time` with axes ("time",) or ("sample", "time") stands for the times of the
-            instants.
+            says so and may give the domain, see `read_mapping`. The name `time` with axes ("time",) or ("sample", "time")
+            stands for the times of the instants.
     Raises:
         ValueError: not a set, an unfinished one, files that are not of one set, several splits and none chosen, a file of
             ours without a domain, a domain that contradicts the file or its shapes, or a mapping that is none.
         OSError: nothing there, or a file cannot be read.
     """
     path = Path(path).expanduser()
+    if domain is None and isinstance(mapping, str | Path):
+        domain = domain_in_mapping(Path(mapping).expanduser())
     mapping = None if mapping is None else mapping_of(mapping)
     files, split = files_of(path, split)
     seen = files_as_formats_see_them(files)

@@ -29,6 +29,7 @@ from sciml.data.storage.arrays import StoredArray
 from sciml.data.storage.files import StoredFile
 from sciml.data.storage.reading import read_by_hdf5 as read
 from sciml.data.variables import Description, check_axes, space_names
+from sciml.numerics.domain import Domain
 from sciml.numerics.roles import ROLES, Role
 
 _KEYS = ("array", "axes", "role", "units", "long_name")
@@ -153,11 +154,34 @@ def read_mapping(path: Path) -> Mapping[str, Mapped]:
         OSError: it cannot be read.
     """
     found = _toml(path)
+    if _is_domain(found.get("domain")):
+        del found["domain"]
     time = found.pop("time") if isinstance(found.get("time"), str) else None
     if not found:
         raise ValueError(f"{path}: holds no variable, need a table for each, such as [u] with array, axes and role")
     mapping = {name: _mapped(path, name, table) for name, table in found.items()}
     return mapping if time is None else {**mapping, "time": Mapped(str(time), ("time",), "parameter")}
+
+
+def domain_in_mapping(path: Path) -> Domain | None:
+    """The domain of the fields, where the TOML file of a mapping has a table `domain` with lengths, points and sides.
+
+    Raises:
+        ValueError: it is no TOML, or the domain is not possible.
+        OSError: it cannot be read.
+    """
+    table = _toml(path).get("domain")
+    if not isinstance(table, Mapping) or not _is_domain(table):
+        return None
+    try:
+        return Domain.from_dict(table)
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{path}: domain: {error}") from error
+
+
+def _is_domain(table: object) -> bool:
+    """Not a variable of that name, which has an array."""
+    return isinstance(table, Mapping) and "array" not in table
 
 
 def how_to_map(file: StoredFile) -> str:
@@ -248,6 +272,7 @@ __all__ = [
     "check_times",
     "describe_mapped",
     "description_of",
+    "domain_in_mapping",
     "how_to_map",
     "mapping_of",
     "read",

@@ -7,6 +7,7 @@ from data.formats.files_a import formula
 from sciml.data.formats.mapped import Mapped, describe_mapped, how_to_map, read_mapping
 from sciml.data.set import open_set
 from sciml.data.storage.files import StoredFile
+from sciml.numerics.domain import Domain
 
 VELOCITY = Mapped("run/u", ("time", "sample", "y", "x", "channel"), "state", "m/s", "velocity")
 MAPPING = {
@@ -121,6 +122,21 @@ def test_a_mapping_that_cannot_be_is_named_by_key(tmp_path, change, message):
     (tmp_path / "mapping.toml").write_text(TOML.replace(*change))
     with pytest.raises(ValueError, match=message):
         read_mapping(tmp_path / "mapping.toml")
+
+
+def test_a_mapping_in_toml_may_give_the_domain(file, tmp_path):
+    domain = Domain.box((2.0, 3.0), (5, 6), "neumann", origin=(1.0, 0.0))
+    table = "[domain]\nlengths = [2, 3]\npoints = [5, 6]\nsides = 'neumann'\norigin = [1, 0]\n"
+    (tmp_path / "mapping.toml").write_text(TOML + table)
+    assert open_set(file.path, mapping=tmp_path / "mapping.toml").domain == domain
+    other = Domain.box((1.0, 1.0), (5, 6), "dirichlet")
+    assert open_set(file.path, mapping=tmp_path / "mapping.toml", domain=other).domain == other
+    (tmp_path / "mapping.toml").write_text(TOML + table.replace("[5, 6]", "[6, 5]"))
+    with pytest.raises(ValueError, match="domain"):
+        open_set(file.path, mapping=tmp_path / "mapping.toml")
+    (tmp_path / "mapping.toml").write_text(TOML + table.replace("neumann", "warm"))
+    with pytest.raises(ValueError, match=r"mapping.toml: domain: sides: got condition 'warm'"):
+        open_set(file.path, mapping=tmp_path / "mapping.toml")
 
 
 def test_the_error_for_unknown_hdf5_shows_a_mapping_that_works(file, tmp_path):
