@@ -60,12 +60,11 @@ def all_finite(values: Tensor) -> bool:
 def _sum_is_finite(values: Tensor) -> bool:
     if values.device.type != "cpu" or values.dtype == torch.bfloat16:
         return bool(values.sum().isfinite())
-    # By numpy in the thread that asks: torch would wake its own threads for it, in every reader. The sum of squares, of what
-    # lies in one piece, takes half the time of the sum; where it is too large, values themselves are looked at.
+    # By numpy in the thread that asks: torch, and the products of BLAS, would wake their own threads for it in every reader.
     array = values.numpy()
     with np.errstate(over="ignore", invalid="ignore"):
         if values.is_contiguous() and array.dtype in (np.float32, np.float64):
-            return bool(np.isfinite(np.dot(array.reshape(-1), array.reshape(-1))))
+            return bool(np.isfinite(np.einsum("i->", array.reshape(-1))))  # twice as fast as `np.add.reduce`
         return bool(np.isfinite(np.add.reduce(array, axis=None)))
 
 
