@@ -33,7 +33,7 @@ docs: .venv/.test
 	touch $@
 
 .venv/.test: .venv/.demo
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[plots,particles,codecs,compare,docs,test]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[plots,particles,codecs,cluster,compare,docs,test]'
 	touch $@
 
 clean:

@@ -74,20 +74,24 @@ def _content(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--kills", type=int, default=100, help="per number of workers")
-    parser.add_argument("--quick", action="store_true", help="6 kills per number of workers")
-    parser.add_argument("--out", type=Path, help="also write the figures to this file")
-    given = parser.parse_args()
-    kills = 6 if given.quick else given.kills
+def figures_after(kills: int) -> list[Figure]:
+    """Files that differ after so many kills, with one worker and with two."""
     figures: list[Figure] = []
     for workers in (1, 2):
         with tempfile.TemporaryDirectory() as folder:
             sets, differing, inside = killed_runs(kills, workers, Path(folder), random.Random(workers))
         peer = f"one run without kills; {sets} sets, {inside} kills left a part of a file"
         figures.append(Figure(f"files that differ after {kills} kills, {workers} worker(s)", differing, 0, peer))
-    return report(figures, "kills", given.out)
+    return figures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--kills", type=int, default=100, help="per number of workers")
+    parser.add_argument("--quick", action="store_true", help="6 kills per number of workers")
+    parser.add_argument("--out", type=Path, help="also write the figures to this file")
+    given = parser.parse_args()
+    return report(figures_after(6 if given.quick else given.kills), "kills", given.out)
 
 
 if __name__ == "__main__":

@@ -78,6 +78,10 @@ def generate(
     split: Annotated[str | None, typer.Option(help="only this split", show_default=False)] = None,
     workers: Annotated[int, typer.Option(help="processes, each on one core")] = 1,
     job: Annotated[str | None, typer.Option(help="I/N: part I of N, from 0/N to N-1/N, as in a queue array")] = None,
+    device: Annotated[str, typer.Option(help="where answers are computed, such as cuda")] = "cpu",
+    scheduler: Annotated[
+        str | None, typer.Option(help="address of a Dask scheduler whose workers make the files", show_default=False)
+    ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be written, and stop")] = False,
 ) -> None:
     """Make a set. Started again after any interruption, it goes on where it was."""
@@ -92,6 +96,8 @@ def generate(
         split=split,
         workers=workers,
         job=_parse_job(job),
+        device=device,
+        scheduler=scheduler,
         dry_run=dry_run,
     )
 

@@ -12,27 +12,47 @@ from rich.text import Text
 
 from sciml.cli.console import console, counted
 from sciml.cli.opening import preferred
+from sciml.data.buffers import cores
 from sciml.data.info import dimensions, in_bytes, instants, layouts, notes, on_disk, slow_parts
 from sciml.data.layout import stored_dims
 from sciml.data.set import Set, open_set, splits_of
-from sciml.generation.card import Card, card_files, find_card, importable, read_card
+from sciml.generation.card import card_files, find_card, importable, read_card
 from sciml.generation.check import check
 from sciml.generation.generate import generate
+from sciml.generation.samples import variables_of
+from sciml.generation.speed import slowness
 
 OF_ONE_FILE = ("complete", "shard", "shards", "split")
 """Attributes that say nothing of a folder of splits."""
 
 
 def print_cards() -> None:
-    """A table of the cards that come with the package."""
-    columns = [Column(name, no_wrap=True) for name in ("card", "grid", "samples", "size")]
+    """A table of the cards that come with the package, with the time that all cores of this machine take for each."""
+    columns = [Column(name, no_wrap=True) for name in ("card", "grid", "samples", "size", "time")]
     table = Table(*columns, "what", box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, path in card_files().items():
+    ordered = sorted(card_files().items(), key=lambda item: (item[0].removesuffix("-mini"), item[0].endswith("-mini")))
+    for name, path in ordered:
         card = read_card(path)
-        grid = " x ".join(str(n) for n in card.stored_domain.shape)
-        samples = "+".join(f"{count:,}" for count in card.samples.values())
-        table.add_row(name, grid, samples, in_bytes(_bytes(card)), card.title)
-    console().print(table)
+        variables, total = variables_of(card, card.make_problem()), sum(card.samples.values())
+        table.add_row(
+            name,
+            " x ".join(str(n) for n in card.stored_domain.shape),
+            f"{total:,}",
+            in_bytes(total * sum(variable.bytes for variable in variables)),
+            in_time(total * card.seconds * slowness() / cores()) if card.seconds else "?",
+            card.title,
+        )
+    output = console()
+    output.print(table)
+    output.print(f"time: an estimate for {counted(cores(), 'core')} of this machine, `sciml generate CARD --workers {cores()}`")
+
+
+def in_time(seconds: float) -> str:
+    """Two digits and a unit that is read at a glance."""
+    for unit, size in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}" if seconds < 100 * size else f"{seconds / size:,.0f} {unit}"
+    return f"{seconds:.2g} s" if seconds >= 1 else "1 s"
 
 
 def run_generate(
@@ -45,6 +65,8 @@ def run_generate(
     split: str | None,
     workers: int,
     job: tuple[int, int],
+    device: str,
+    scheduler: str | None,
     dry_run: bool,
 ) -> None:
     """Make the set of a card, or with `dry_run` say what that would be."""
@@ -63,6 +85,8 @@ def run_generate(
             split=split,
             workers=workers,
             job=job,
+            device=device,
+            scheduler=scheduler,
             dry_run=dry_run,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
@@ -71,8 +95,12 @@ def run_generate(
         output.print(f"{card.title}{f' with {changed}' if changed else ''}")
         output.print(
             f"{counted(len(report.planned), 'shard')}, {in_bytes(report.bytes)} in {out}; {len(report.skipped)} are there; "
-            f"about {report.seconds / workers:.0f} s for the rest"
+            f"about {in_time(report.seconds / workers)} for the rest"
         )
+        left = sum(len(shard.samples) for shard in report.planned) - sum(len(shard.samples) for shard in report.skipped)
+        if left:
+            each = report.seconds / left / slowness()
+            output.print(f"seconds = {each:.2g} per sample, on one core of the machine that times in cards are given for")
         return
     made = sum(len(shard.samples) for shard in report.written)
     output.print(
@@ -158,11 +186,3 @@ def run_check(path: Path, trust: Sequence[str], *, equation: bool, workers: int)
 def _bar(unit: str, output: Console) -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn(unit), TimeRemainingColumn())
     return Progress(*columns, console=output, transient=True, disable=not output.is_terminal)
-
-
-def _bytes(card: Card) -> int:
-    """Of one input and one target field per sample, which is what most cards hold."""
-    points = 1
-    for n in card.stored_domain.shape:
-        points *= n
-    return 2 * points * sum(card.samples.values()) * (8 if card.storage.dtype == "float64" else 4)

@@ -52,7 +52,7 @@ def instants(source: Set) -> str:
 
 def notes(source: Set) -> tuple[str, ...]:
     """What is odd about a set and how it was taken, and whether its domain is made up."""
-    if source.domain is None or any(part.file.description.domain is not None for part in source.parts):
+    if not source.made_up:
         return source.notes
     made_up = f"the files do not say on which grid the fields lie; the domain is made up: {source.domain}"
     return (*source.notes, made_up)

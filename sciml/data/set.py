@@ -68,6 +68,7 @@ class Set:
         parts: the files, in the order of rows.
         notes: what is odd about them, and what was made of it.
         split: which of the splits inside of the files this is; None where files hold one thing.
+        made_up: whether neither the files nor who opened them said where the fields lie.
     """
 
     path: Path
@@ -77,6 +78,7 @@ class Set:
     parts: tuple[Part, ...]
     notes: tuple[str, ...] = ()
     split: str | None = None
+    made_up: bool = False
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     def __len__(self) -> int:
@@ -324,7 +326,8 @@ def open_set(
         raise ValueError(f"{path}: holds no samples")
     notes = tuple(dict.fromkeys(note for part in parts for note in part.file.description.notes))
     settled = _settled_domain(path, first, domain, mapped=mapping is not None)
-    return Set(path, variables, settled, first.attributes, parts, notes, split)
+    made_up = settled is not None and domain is None and first.domain is None
+    return Set(path, variables, settled, first.attributes, parts, notes, split, made_up)
 
 
 def _opened(file: StoredFile, split: str | None, mapping: Mapping[str, Mapped] | None) -> tuple[Opened, Format] | None:

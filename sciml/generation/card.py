@@ -18,6 +18,8 @@ from sciml.problems.problem import Problem
 
 STORED_TYPES = ("float32", "float64")
 STATISTICS = ("min", "max", "mean", "rms")
+SINGLE_TOLERANCE = 1e-4
+"""What is accepted of residuals where the answers were computed in float32, if the problem promises less."""
 
 
 @dataclass(frozen=True)
@@ -25,25 +27,31 @@ class Storage:
     """How samples are computed and kept.
 
     Args:
-        dtype: of the stored fields; they are computed in float64.
+        dtype: of the stored fields.
         stride: every `stride`-th point of the grid of the solver is stored.
         shard: samples per file.
         block: samples solved together; divides `shard`.
+        precision: in which answers are computed. Inputs are drawn, and residuals computed, in float64 in any case.
     Raises:
-        ValueError: an unknown dtype, a number below 1, or a block that does not divide the shard.
+        ValueError: an unknown dtype, one that keeps more digits than are computed, a number below 1, or a block that does not
+            divide the shard.
     """
 
     dtype: str = "float32"
     stride: int = 1
     shard: int = 250
     block: int = 50
+    precision: str = "float64"
 
     def __post_init__(self) -> None:
-        if self.dtype not in STORED_TYPES:
-            raise ValueError(f"storage.dtype: got {self.dtype!r}, need one of {', '.join(STORED_TYPES)}")
-        for key, value in (("stride", self.stride), ("shard", self.shard), ("block", self.block)):
-            if value < 1:
-                raise ValueError(f"storage.{key}: got {value}, need at least 1")
+        for key, value in (("dtype", self.dtype), ("precision", self.precision)):
+            if value not in STORED_TYPES:
+                raise ValueError(f"storage.{key}: got {value!r}, need one of {', '.join(STORED_TYPES)}")
+        if self.precision == "float32" and self.dtype == "float64":
+            raise ValueError("storage.dtype: got 'float64' of answers computed in float32, need 'float32'")
+        for key, count in (("stride", self.stride), ("shard", self.shard), ("block", self.block)):
+            if count < 1:
+                raise ValueError(f"storage.{key}: got {count}, need at least 1")
         if self.shard % self.block:
             raise ValueError(f"storage.block: got {self.block}, it must divide storage.shard = {self.shard}")
 
@@ -62,6 +70,7 @@ class Card:
         storage: how samples are computed and kept.
         citation: what to cite.
         expected: of the whole set, per "variable.statistic" (min, max, mean, rms) a value and the deviation allowed.
+        seconds: that one sample takes on one core of the machine that `speed.REFERENCE` was measured on; 0 where not known.
         folder: where its file lies, beside which the module of `problem` may lie; no part of what the set depends on.
     Raises:
         ValueError: a value that is not possible; the message names the key.
@@ -76,6 +85,7 @@ class Card:
     storage: Storage = field(default_factory=Storage)
     citation: str = ""
     expected: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    seconds: float = field(default=0.0, compare=False)
     folder: Path | None = field(default=None, compare=False)
 
     def __post_init__(self) -> None:
@@ -94,6 +104,10 @@ class Card:
             if not re.fullmatch(rf"\w+\.({'|'.join(STATISTICS)})", key):
                 raise ValueError(f"expected: got {key!r}, need variable.statistic with one of {', '.join(STATISTICS)}")
         _ = self.stored_domain  # a stride that does not fit is found now
+
+    def accepted(self, problem: Problem) -> float:
+        """The largest residual with which a sample counts as solved."""
+        return problem.tolerance if self.storage.precision == "float64" else max(problem.tolerance, SINGLE_TOLERANCE)
 
     @property
     def stored_domain(self) -> Domain:
@@ -205,12 +219,14 @@ class Card:
                 parameters=_plain(_value(given, "parameters", dict, {})),
                 storage=Storage(
                     dtype=_value(storage, "dtype", str, Storage.dtype, prefix="storage."),
+                    precision=_value(storage, "precision", str, Storage.precision, prefix="storage."),
                     stride=_value(storage, "stride", int, Storage.stride, prefix="storage."),
                     shard=_value(storage, "shard", int, Storage.shard, prefix="storage."),
                     block=_value(storage, "block", int, Storage.block, prefix="storage."),
                 ),
                 citation=_value(given, "citation", str, ""),
                 expected={key: _pair(key, pair) for key, pair in _value(given, "expected", dict, {}).items()},
+                seconds=_seconds(given.get("seconds", 0.0)),
             )
         except ValueError as error:
             raise ValueError(f"{source}: {error}") from error
@@ -292,6 +308,12 @@ def _pair(key: str, pair: object) -> tuple[float, float]:
     return float(pair[0]), float(pair[1])
 
 
+def _seconds(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < float("inf"):
+        raise ValueError(f"seconds: got {value!r}, need a number of seconds per sample")
+    return float(value)
+
+
 def _domain(table: Mapping[str, object]) -> Domain:
     try:
         return Domain.from_dict(table)
@@ -332,4 +354,4 @@ def _with_stored_points(card: Card, resolution: int | Sequence[int]) -> Domain:
     raise ValueError(f"resolution: got {resolution} with storage.stride = {stride}; {refused}")
 
 
-__all__ = ["STATISTICS", "Card", "Storage", "card_files", "find_card", "importable", "read_card"]
+__all__ = ["SINGLE_TOLERANCE", "STATISTICS", "Card", "Storage", "card_files", "find_card", "importable", "read_card"]

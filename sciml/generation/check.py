@@ -10,15 +10,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
-from jaxtyping import Float
-from torch import Tensor
-
 from sciml.data.manifest import Manifest
 from sciml.data.set import Set, open_set
 from sciml.data.statistics import Statistics
 from sciml.generation.card import Card
 from sciml.generation.check_bytes import bytes_faults, manifests_of
-from sciml.generation.check_equation import Known, chosen, recorded_residuals, remade_faults, seed_of, solved
+from sciml.generation.check_equation import (
+    Known,
+    Numbers,
+    chosen,
+    chosen_halving,
+    recorded_numbers,
+    remade_faults,
+    seed_of,
+    solved,
+)
 from sciml.generation.check_foreign import check_foreign
 from sciml.generation.check_report import CheckReport, Fault, fault_of
 from sciml.generation.check_statistics import expected_faults, recorded_faults
@@ -41,7 +47,7 @@ class _Read:
         found: the shard as a set of its own, None where it cannot be opened or its bytes are wrong.
         intact: its bytes are those that were written.
         finite: all its values are.
-        recorded: the residuals in its manifest, None where they cannot be compared with anything.
+        recorded: the errors in its manifest, None where they cannot be compared with anything.
     """
 
     faults: list[Fault]
@@ -49,7 +55,7 @@ class _Read:
     found: Set | None = None
     intact: bool = True
     finite: bool = True
-    recorded: Float[Tensor, "sample"] | None = None
+    recorded: Numbers | None = None
 
 
 def check(
@@ -67,8 +73,9 @@ def check(
     and named with variable and sample); variables, roles, units, dimensions and attributes are those of card and problem;
     sample numbers have no gap; the recorded residuals are within the tolerance of the problem; all values are finite; the
     statistics are those of the manifest, and of the card where the whole set is there. Where every point of the solver's grid
-    is stored, the residual of every sample is computed again; elsewhere a part of the samples is made again, another part when
-    the files differ. A file whose bytes are wrong is looked at no further.
+    is stored, the residual and the conserved quantities of every sample are computed again; elsewhere a part of the samples is
+    made again, another part when the files differ. So is a part of those that were solved with half the step in time. A file
+    whose bytes are wrong is looked at no further.
 
     Files of other formats are read through: their shards agree, values are finite, no frame is zero among frames that are not,
     and the statistics that belong to the format are there and complete.
@@ -166,9 +173,13 @@ def _check_set(
     whole = len(wanted) == len(shards_of(card, path)) and len(manifests) == len(files)
     if whole and report.ok and wishes.equation:
         report.faults += expected_faults(path, card, total)
-    if problem is not None and card.storage.stride > 1 and wishes.fraction > 0 and wishes.equation:
-        for file, row, sample in chosen({file: wanted[file] for file in intact}, wishes.fraction, seed_of(card, intact)):
-            found = remade_faults(card, problem, file, row, sample)
+    if problem is not None and wishes.fraction > 0 and wishes.equation:
+        whole_files, seed = {file: known[file] for file in intact}, seed_of(card, intact)
+        places = chosen_halving(whole_files, wishes.fraction, seed)
+        if card.storage.stride > 1:
+            places += chosen({file: wanted[file] for file in intact}, wishes.fraction, seed)
+        for file, row, sample in dict.fromkeys(places):
+            found = remade_faults(file, row, sample, known[file])
             report.remade += found is not None
             report.faults += found or []
     return report
@@ -186,7 +197,7 @@ def _read_shard(file: Path, known: Known) -> _Read:
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         return _Read([fault_of(file, error)])
     faults = [Fault(file, message) for message in wrong]
-    recorded, bad = (None, []) if wrong else recorded_residuals(file, known)
+    recorded, bad = (None, []) if wrong else recorded_numbers(file, known)
     try:
         values = value_findings(found, found.parts[0], sealed=True, first=known.shard.samples.start)
     except (OSError, ValueError) as error:
@@ -195,7 +206,7 @@ def _read_shard(file: Path, known: Known) -> _Read:
     return _Read(faults, values.notes, found, finite=not values.faults, recorded=recorded)
 
 
-def _solve(report: CheckReport, found: Set, known: Known, recorded: Float[Tensor, "sample"] | None) -> Mapping[str, Statistics]:
+def _solve(report: CheckReport, found: Set, known: Known, recorded: Numbers | None) -> Mapping[str, Statistics]:
     """Add to the report what computing again shows; the statistics of the file."""
     try:
         again = solved(found, known, recorded)

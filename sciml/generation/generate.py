@@ -9,10 +9,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from queue import SimpleQueue
 
+import torch
+
 from sciml.generation.card import Card
+from sciml.generation.cluster import in_cluster
 from sciml.generation.plan import Shard, check_same_card, shards_of
-from sciml.generation.samples import example, make_shard, one_thread
+from sciml.generation.samples import make_samples, make_shard, one_thread, variables_of
 from sciml.generation.worker import Answer, Failed, First, Worker
+from sciml.problems.problem import Problem
+
+_PATIENCE = 20.0
+"""Seconds that a dry run may take to tell the time."""
 
 Progress = Callable[[int, int], None]
 """Called with the samples made so far and the samples to make, in this call."""
@@ -50,29 +57,37 @@ def generate(
     workers: int = 1,
     job: tuple[int, int] = (0, 1),
     split: str | None = None,
+    device: str = "cpu",
+    scheduler: str | None = None,
     dry_run: bool = False,
     progress: Progress | None = None,
 ) -> Report:
     """Make the shards of a card that are not there yet, as `out/SPLIT/shard-00000.h5`, each with its manifest.
 
     The bytes are the same for any number of workers, any split into jobs, and however often it was stopped. It computes on one
-    thread per worker, in float64; with one worker, in this process.
+    thread per worker, in the precision of the card; with one worker, in this process.
 
     Args:
         samples, resolution, seed: make another card of this one first (`Card.changed`).
         workers: processes at work.
         job: (i, N) takes every N-th shard from the i-th, i from 0, so that N calls on N machines share the work.
         split: make this split alone; jobs share its shards.
+        device: where answers are computed, such as "cuda"; they agree with those of the CPU to rounding.
+        scheduler: address of the scheduler of a Dask cluster whose workers make the shards, such as "tcp://host:8786". They
+            must see the folder `out` under the same path and have the same version of sciml.
         dry_run: write nothing and make one sample, to tell sizes and time.
         progress: called in this process after every block of samples.
     Raises:
         ValueError: the folder holds shards of another card or code version (nothing is touched), the card does not work, or a
-            sample is not solved to tolerance or not finite.
-        OSError: no space, or a worker was killed. Finished shards are kept in each case.
+            sample is not solved to tolerance or not finite; no such device; workers and a scheduler at once.
+        OSError: no space, a worker was killed, or no scheduler answers. Finished shards are kept in each case.
     """
     out = Path(out).expanduser()
     card = card.changed(samples=samples, resolution=resolution, seed=seed)
     _check_work(card, workers, job, split)
+    _check_device(device)
+    if scheduler is not None and workers > 1:
+        raise ValueError(f"workers: got {workers} beside a scheduler, which has workers of its own")
     check_same_card(card, out)
     planned = tuple(s for s in shards_of(card, out) if split in (None, s.split))[job[0] :: job[1]]
     done = [shard.done for shard in planned]
@@ -81,18 +96,18 @@ def generate(
     problem = card.make_problem()
     start = time.perf_counter()
     if dry_run:
-        with one_thread():
-            variables = example(card, problem)
-        size = sum(v.bytes for v in variables) * sum(len(s.samples) for s in planned)
-        seconds = (time.perf_counter() - start) * sum(len(s.samples) for s in missing)
+        size = sum(v.bytes for v in variables_of(card, problem)) * sum(len(s.samples) for s in planned)
+        seconds = _seconds_per_sample(card, problem, device) * sum(len(s.samples) for s in missing)
         return Report(card, out, planned, skipped, (), size, seconds)
     tell = _Told(progress, sum(len(shard.samples) for shard in missing))
-    if workers > 1 and len(missing) > 1:
-        _in_workers(card, out, missing, min(workers, len(missing)), tell)
+    if scheduler is not None:
+        in_cluster(card, out, missing, scheduler, device, tell)
+    elif workers > 1 and len(missing) > 1:
+        _in_workers(card, out, missing, min(workers, len(missing)), device, tell)
     else:
         with one_thread():
             for shard in missing:
-                make_shard(card, problem, shard, tell)
+                make_shard(card, problem, shard, tell, device=device)
     size = sum(shard.path.stat().st_size for shard in planned)
     return Report(card, out, planned, skipped, missing, size, time.perf_counter() - start)
 
@@ -118,12 +133,37 @@ class _Told:
             self.progress(self.done, self.total)
 
 
-def _in_workers(card: Card, out: Path, missing: Sequence[Shard], workers: int, tell: Callable[[int], None]) -> None:
+def _check_device(device: str) -> None:
+    try:
+        kind = torch.device(device).type
+    except RuntimeError:
+        raise ValueError(f"device: got {device!r}, need one of torch, such as 'cpu' or 'cuda'") from None
+    if kind == "cuda" and not torch.cuda.is_available():
+        raise ValueError(f"device: got {device!r}, torch finds no GPU here; leave it out to compute on the CPU")
+
+
+def _seconds_per_sample(card: Card, problem: Problem, device: str) -> float:
+    """By making some: the first block where that is small or fast, else sample 0 alone."""
+    with one_thread():
+        start = time.perf_counter()
+        make_samples(card, problem, range(1), device=device)
+        first = time.perf_counter() - start
+        count = min(card.storage.block, sum(card.samples.values()))
+        if first * count > _PATIENCE:
+            return first
+        start = time.perf_counter()
+        make_samples(card, problem, range(count), device=device)
+        return (time.perf_counter() - start) / count
+
+
+def _in_workers(
+    card: Card, out: Path, missing: Sequence[Shard], workers: int, device: str, tell: Callable[[int], None]
+) -> None:
     plan, wanted = shards_of(card, out), set(missing)
     todo, left = deque(place for place, shard in enumerate(plan) if shard in wanted), len(missing)
     replies: SimpleQueue[tuple[Worker, Answer | None]] = SimpleQueue()
     folder = None if card.folder is None else str(card.folder)
-    first = First(card=card.to_dict(), folder=folder, out=str(out))
+    first = First(card=card.to_dict(), folder=folder, out=str(out), device=device)
     crew: list[Worker] = []
     try:
         for _ in range(workers):

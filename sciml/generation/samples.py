@@ -5,11 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from sciml import __version__
@@ -17,31 +16,47 @@ from sciml.data.variables import VariableInfo
 from sciml.data.writer import ShardWriter, TimeGrid
 from sciml.generation.card import Card
 from sciml.generation.plan import Shard
+from sciml.generation.validation import RESIDUAL, Validation, halving_of, numbers_of
 from sciml.numerics.random_fields import Seeds
 from sciml.problems.problem import Evolution, Fields, Problem, Variable
 
 
-def make_samples(card: Card, problem: Problem, samples: range) -> tuple[Fields, Float[Tensor, "sample"]]:
-    """Samples solved together: their fields on the stored grid in float64, and the relative residual on the solver's grid.
+@dataclass(frozen=True)
+class Made:
+    """Samples solved together.
+
+    Args:
+        fields: on the stored grid, float64, on the CPU.
+        validation: their errors on the grid of the solver.
+    """
+
+    fields: Fields
+    validation: Validation
+
+
+def make_samples(card: Card, problem: Problem, samples: range, *, device: str = "cpu") -> Made:
+    """Draw on the CPU, solve on the device in the precision of the card, and verify in float64.
 
     Raises:
         ValueError: the problem gives other variables, shapes or types than it says, or a residual above its tolerance.
     """
+    precision = getattr(torch, card.storage.precision)
     with torch.no_grad():
-        given = problem.draw(card.domain, Seeds(card.seed, samples))
-        solved = given | problem.solve(given, card.domain)
+        drawn = problem.draw(card.domain, Seeds(card.seed, samples))
+        given = {name: values.to(device, precision) for name, values in drawn.items()}
+        answers = problem.solve(given, card.domain)
+        solved = given | answers
         _check_fields(problem, solved, card, samples)
-        residual = problem.residual(solved, card.domain)
-    worst = int(torch.where(residual.isfinite(), residual, torch.inf).argmax())
-    if not residual[worst] <= problem.tolerance:
-        raise ValueError(
-            f"sample {samples[worst]}: relative residual is {residual[worst]:.3g}, the problem promises {problem.tolerance:.3g}"
-        )
+        exact = {name: values.to(torch.float64) for name, values in solved.items()}
+        numbers = {name: values.cpu() for name, values in numbers_of(problem, exact, card.domain).items()}
+        _check_residual(numbers[RESIDUAL], card.accepted(problem), samples)
+        halving = halving_of(problem, card, samples, given, answers)
     variables, stride = problem.variables(), card.storage.stride
-    return {name: _strided(values, variables[name], stride) for name, values in solved.items()}, residual
+    fields = {name: _strided(values.cpu(), variables[name], stride) for name, values in exact.items()}
+    return Made(fields, Validation(numbers, halving))
 
 
-def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[int], None]) -> None:
+def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[int], None], *, device: str = "cpu") -> None:
     """Make a file and its manifest.
 
     Args:
@@ -50,31 +65,28 @@ def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[i
         ValueError, OSError: one line that names the file.
     """
     try:
-        blocks = _blocks(card, problem, shard.samples)
-        first = next(blocks)
-        residuals: list[float] = []
+        parts: list[Validation] = []
         with ShardWriter(
             shard.path,
-            variables_of(card, problem, first[0]),
+            variables_of(card, problem),
             shard.samples,
             card.stored_domain,
             attributes_of(card, problem, shard),
             times_of(problem),
         ) as file:
-            for fields, residual in chain([first], blocks):
-                file.append(fields)
-                residuals += residual.tolist()
-                progress(len(residual))
+            for made in _blocks(card, problem, shard.samples, device):
+                file.append(made.fields)
+                parts.append(made.validation)
+                progress(len(made.validation.numbers[RESIDUAL]))
             file.finish(
                 {
                     "card": card.to_dict(),
                     "code_version": __version__,
-                    "residual": max(residuals),
-                    "residuals": residuals,
                     "shard": shard.number,
                     "shards": shard.shards,
                     "split": shard.split,
                 }
+                | Validation.joined(parts).entry()
             )
     except OSError as error:
         if str(shard.path) in str(error):
@@ -85,7 +97,7 @@ def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[i
         raise ValueError(f"{shard.path}: {' '.join(what.split())}; finished shards are kept") from error
 
 
-def variables_of(card: Card, problem: Problem, fields: Fields) -> tuple[VariableInfo, ...]:
+def variables_of(card: Card, problem: Problem) -> tuple[VariableInfo, ...]:
     """What is stored, in the order of the problem."""
     dtype = getattr(torch, card.storage.dtype)
     return tuple(
@@ -94,10 +106,10 @@ def variables_of(card: Card, problem: Problem, fields: Fields) -> tuple[Variable
             variable.role,
             variable.units,
             variable.long_name,
-            tuple(fields[name].shape[2 if variable.in_time else 1 :]),
+            variable.shape(card.stored_domain),
             dtype,
-            steps=fields[name].shape[1] if variable.in_time else None,
-            particles=variable.points,
+            steps=len(_instants(name, variable, problem)) or None,
+            particles=variable.points > 0,
         )
         for name, variable in problem.variables().items()
     )
@@ -129,11 +141,6 @@ def attributes_of(card: Card, problem: Problem | None, shard: Shard) -> dict[str
     }
 
 
-def example(card: Card, problem: Problem) -> tuple[VariableInfo, ...]:
-    """The stored variables, found by making sample 0."""
-    return variables_of(card, problem, make_samples(card, problem, range(1))[0])
-
-
 @contextmanager
 def one_thread() -> Iterator[None]:
     """Compute as a worker process does, then give the settings of the caller back."""
@@ -147,9 +154,24 @@ def one_thread() -> Iterator[None]:
         torch.set_default_dtype(dtype)
 
 
-def _blocks(card: Card, problem: Problem, samples: range) -> Iterator[tuple[Fields, Tensor]]:
+def _blocks(card: Card, problem: Problem, samples: range, device: str) -> Iterator[Made]:
     for start in range(0, len(samples), card.storage.block):
-        yield make_samples(card, problem, samples[start : start + card.storage.block])
+        yield make_samples(card, problem, samples[start : start + card.storage.block], device=device)
+
+
+def _instants(name: str, variable: Variable, problem: Problem) -> tuple[float, ...]:
+    """Of one variable; none where it does not change in time."""
+    if not variable.in_time:
+        return ()
+    if not isinstance(problem, Evolution):
+        raise ValueError(f"variable {name}: is in time, {type(problem).__name__} is no Evolution, which has times")
+    return problem.times
+
+
+def _check_residual(residual: Tensor, accepted: float, samples: range) -> None:
+    worst = int(torch.where(residual.isfinite(), residual, torch.inf).argmax())
+    if not residual[worst] <= accepted:
+        raise ValueError(f"sample {samples[worst]}: relative residual is {residual[worst]:.3g}, accepted is {accepted:.3g}")
 
 
 def _check_fields(problem: Problem, fields: Fields, card: Card, samples: range) -> None:
@@ -159,29 +181,22 @@ def _check_fields(problem: Problem, fields: Fields, card: Card, samples: range) 
         raise ValueError(f"the problem gives variables {names}, its variables() names {said}")
     for name, values in fields.items():
         variable, shape = variables[name], tuple(values.shape)
-        if values.dtype != torch.float64:
-            raise ValueError(f"variable {name}: got {values.dtype}, need float64")
-        instants: tuple[int, ...] = ()
-        if variable.in_time:
-            if not isinstance(problem, Evolution):
-                raise ValueError(f"variable {name}: is in time, {type(problem).__name__} is no Evolution, which has times")
-            instants = (len(problem.times),)
-        lead = (len(samples), *instants)
-        rest = shape[len(lead) :]
-        fits = len(rest) == 2 if variable.points else bool(rest) and rest[1:] in ((), card.domain.shape)
-        if shape[: len(lead)] != lead or not fits:
-            wanted = "point, component" if variable.points else f"channel, *{card.domain.shape}"
-            raise ValueError(f"variable {name}: got shape {shape}, need ({', '.join(map(str, lead))}, {wanted})")
+        if str(values.dtype) != f"torch.{card.storage.precision}":
+            raise ValueError(f"variable {name}: got {values.dtype}, need {card.storage.precision}")
+        instants = _instants(name, variable, problem)
+        wanted = (len(samples), *([len(instants)] if instants else []), *variable.shape(card.domain))
+        if shape != wanted:
+            raise ValueError(f"variable {name}: got shape {shape}, its Variable says {wanted}")
         if not bool(values.isfinite().all()):
             index = tuple(torch.nonzero(~values.isfinite())[0].tolist())
             raise ValueError(f"variable {name}, sample {samples[index[0]]}: got {float(values[index])} at {index[1:]}")
 
 
 def _strided(values: Tensor, variable: Variable, stride: int) -> Tensor:
-    lead = 3 if variable.in_time else 2  # sample, instant, channel
-    if variable.points or stride == 1:
+    if variable.points or not variable.on_grid or stride == 1:
         return values
+    lead = 3 if variable.in_time else 2  # sample, instant, channel
     return values[(slice(None),) * lead + (slice(None, None, stride),) * (values.ndim - lead)]
 
 
-__all__ = ["attributes_of", "example", "make_samples", "make_shard", "one_thread", "times_of", "variables_of"]
+__all__ = ["Made", "attributes_of", "make_samples", "make_shard", "one_thread", "times_of", "variables_of"]

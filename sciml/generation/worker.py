@@ -19,11 +19,12 @@ from typing import Literal, TypedDict
 
 
 class First(TypedDict):
-    """The first order: what to make, where, and beside which folder the module of the problem may lie."""
+    """The first order: what to make, where, on which device, and beside which folder the module of the problem may lie."""
 
     card: dict[str, object]
     folder: str | None
     out: str
+    device: str
 
 
 class Order(TypedDict):
@@ -165,7 +166,8 @@ def _work(lines: SimpleQueue[str], answer: Callable[[Answer], None]) -> None:
     problem, plan = card.make_problem(), shards_of(card, Path(first["out"]))
     while True:
         order: Order = json.loads(lines.get())
-        make_shard(card, problem, plan[order["shard"]], lambda samples: answer(Samples(samples=samples)))
+        shard = plan[order["shard"]]
+        make_shard(card, problem, shard, lambda samples: answer(Samples(samples=samples)), device=first["device"])
         answer(Done(done=order["shard"]))
 
 

@@ -1,8 +1,8 @@
 """Darcy flow on a rectangle: -div(a grad u) = 1, u = 0 on the sides; the map from the permeability a to the pressure u.
 
 Laws of a: two phases split by the sign of a Gaussian field (Li et al., "Fourier Neural Operator for Parametric Partial
-Differential Equations", ICLR 2021; the rough one as used by He, Liu & Xu, ICLR 2024), and products of waves on six scales
-(Liu, Xu & Zhang, arXiv 2210.10890).
+Differential Equations", ICLR 2021; the rough one as used by He, Liu & Xu, ICLR 2024), the exponential of such a field (the
+other law of the script by Li et al.), and products of waves on six scales (Liu, Xu & Zhang, arXiv 2210.10890).
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.differentiable_diffusion import diffusion_solution
 from sciml.numerics.diffusion import diffusion_operator
 from sciml.numerics.domain import Domain
-from sciml.numerics.multigrid import solve_diffusion
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
 from sciml.problems.problem import Fields, Problem, Variable
 
@@ -39,17 +39,34 @@ class TwoPhase:
     modes: int = 128
 
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
-        flat = Domain.box(
-            [a.length for a in domain.axes],
-            domain.shape,
-            "neumann",
-            [a.layout for a in domain.axes],
-            [a.origin for a in domain.axes],
-        )
-        law = PowerLaw(self.alpha, self.tau, scale=self.tau ** (self.alpha - 1))
-        g = gaussian_field(flat, law, seeds, modes=self.modes, name="permeability")
+        g = _field(self.alpha, self.tau, self.modes, domain, seeds)
         above, below = torch.tensor([self.above, self.below], dtype=torch.float64)
         return torch.where(g >= 0, above, below)
+
+
+@dataclass(frozen=True)
+class Lognormal:
+    """exp(g), g the Gaussian field whose sign splits the phases of `TwoPhase`."""
+
+    alpha: float
+    tau: float
+    modes: int = 128
+
+    def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
+        return _field(self.alpha, self.tau, self.modes, domain, seeds).exp()
+
+
+def _field(alpha: float, tau: float, modes: int, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
+    """N(0, tau^(2 alpha - 2) (-Δ + tau²)^(-alpha)) with zero slope at the sides, whatever those of the domain are."""
+    flat = Domain.box(
+        [a.length for a in domain.axes],
+        domain.shape,
+        "neumann",
+        [a.layout for a in domain.axes],
+        [a.origin for a in domain.axes],
+    )
+    law = PowerLaw(alpha, tau, scale=tau ** (alpha - 1))
+    return gaussian_field(flat, law, seeds, modes=modes, name="permeability")
 
 
 @dataclass(frozen=True)
@@ -75,10 +92,10 @@ class Waves:
 class Darcy(Problem):
     """-div(a grad u) = 1 with u = 0 on all sides, by second-order finite volumes on nodes and multigrid.
 
-    The coefficient on a face is the mean of its two nodes, as in the published sets.
+    The coefficient on a face is the mean of its two nodes, as in the published sets. Differentiable with respect to a.
     """
 
-    permeability: TwoPhase | Waves
+    permeability: TwoPhase | Lognormal | Waves
     title: str = field(default="Darcy flow", init=False)
     tolerance: float = 1e-10
 
@@ -93,7 +110,7 @@ class Darcy(Problem):
 
     def solve(self, given: Fields, domain: Domain) -> Fields:
         a = given["a"][:, 0]
-        return {"u": solve_diffusion(a, torch.ones_like(a), domain, tolerance=self.tolerance).u[:, None]}
+        return {"u": diffusion_solution(a, torch.ones_like(a), domain, tolerance=self.tolerance)[:, None]}
 
     def residual(self, fields: Fields, domain: Domain) -> Float[Tensor, "sample"]:
         a, u = fields["a"][:, 0], fields["u"][:, 0]
@@ -121,6 +138,11 @@ def smooth(modes: int = 128) -> Darcy:
 def rough(modes: int = 256) -> Darcy:
     """Two phases 12 and 2 split by a rougher field: alpha 2, tau 5 (the set of He, Liu & Xu 2024, as far as documented)."""
     return Darcy(TwoPhase(alpha=2.0, tau=5.0, above=12.0, below=2.0, modes=modes))
+
+
+def lognormal(modes: int = 128) -> Darcy:
+    """The exponential of a smooth field: alpha 2, tau 3 (the second law of the script by Li et al. 2021)."""
+    return Darcy(Lognormal(alpha=2.0, tau=3.0, modes=modes))
 
 
 def trigonometric(scales: int = 6) -> Darcy:

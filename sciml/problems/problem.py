@@ -26,14 +26,24 @@ class Variable:
         long_name: in words, as on the axis of a figure.
         units: `1` where the problem is stated without dimensions.
         in_time: whether it has a value at every instant of `Evolution.times`: an axis of instants right behind the sample.
-        points: whether it is (sample, point, component): values at, or coordinates of, points that are not those of the grid.
+        components: how many channels it has, or numbers per point.
+        on_grid: whether it has a value at every point of the grid; else it is numbers of the sample.
+        points: values at, or coordinates of, so many points that are not those of the grid; 0 where there are none.
     """
 
     role: Role
     long_name: str
     units: str = "1"
     in_time: bool = False
-    points: bool = False
+    components: int = 1
+    on_grid: bool = True
+    points: int = 0
+
+    def shape(self, domain: Domain) -> tuple[int, ...]:
+        """Of one sample at one instant: (channel, *space), (channel,) or (point, component)."""
+        if self.points:
+            return (self.points, self.components)
+        return (self.components, *(domain.shape if self.on_grid else ()))
 
 
 class Problem(ABC):

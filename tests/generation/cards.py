@@ -26,6 +26,9 @@ block = 3
 """
 
 
+OSCILLATORS = TOY.replace("Antiderivative", "Oscillators")
+
+
 def toy(folder: Path, **parameters) -> Card:
     """A card of the toy problem with these parameters: 4 + 2 shards."""
     return changed(folder, TOY, parameters=parameters)

@@ -67,7 +67,7 @@ BAD = {
     "storage.shard: got 'six', need a whole number": ("shard = 6", 'shard = "six"'),
     "storage.shard: got 0, need at least 1": ("shard = 6", "shard = 0"),
     "storage.stride: stride: got 3 on 17 points": ("block = 3", "block = 3\nstride = 3", '"open"', '"dirichlet"'),
-    "unknown key storage.strides, known are block, dtype, shard, stride": ("block = 3", "block = 3\nstrides = 2"),
+    "unknown key storage.strides, known are block, dtype, precision, shard, stride": ("block = 3", "block = 3\nstrides = 2"),
     "unknown key colour": ("seed  ", 'colour = "red"\nseed  '),
     "key seed is missing": ("seed    = 11", ""),
     "seed: got -3, need 0 <= seed": ("= 11", "= -3"),
@@ -130,7 +130,7 @@ def test_parameters_that_the_problem_does_not_take_are_refused(tmp_path):
 @pytest.mark.parametrize("name", sorted(card_files()))
 def test_every_card_that_comes_with_the_package_can_be_read_and_its_problem_made(name):
     card = read_card(find_card(name))
-    assert card.make_problem().tolerance <= 1e-8
+    assert card.make_problem().tolerance <= 1e-6  # digits of float32
     assert card.citation
     assert card.expected
     assert card.stored_domain.dim == card.domain.dim

@@ -226,19 +226,17 @@ def test_recorded_residuals_are_held_against_the_tolerance(tmp_path, stride):
     path = tmp_path / "out" / "test" / "shard-00000.h5"
     residuals = read_manifest(manifest_path(path))["residuals"]
     reseal(path, residuals=[*residuals[:4], 0.5, residuals[5]])
-    assert any("sample 26: its manifest has residual 0.5, the problem promises" in line for line in faults(tmp_path / "out"))
+    assert any("sample 26: its manifest has residual 0.5, accepted is" in line for line in faults(tmp_path / "out"))
     for listed in (residuals[:5], [*residuals[:5], None], None):
         reseal(path, residuals=listed)
-        assert any("residuals for 6 samples" in line for line in faults(tmp_path / "out"))
+        assert any("numbers of 'residual' for 6 samples" in line for line in faults(tmp_path / "out"))
 
 
 def test_other_files_have_other_samples_made_again(tmp_path, monkeypatch):
     card = replace(toy(tmp_path), storage=Storage("float64", 2, 6, 3))
     generate(card, tmp_path / "out")
     chosen = []
-    monkeypatch.setattr(
-        "sciml.generation.check_equation.remade_differs", lambda _card, _problem, sample, _stored: chosen.append(sample)
-    )
+    monkeypatch.setattr("sciml.generation.check.remade_faults", lambda _file, _row, sample, _known: chosen.append(sample))
     for _ in range(2):
         check(tmp_path / "out", trust=TRUST, fraction=0.3)
     with tampered(tmp_path / "out" / "test" / "shard-00000.h5") as file:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 
-from sciml.problems.problem import Problem, Variable
+from sciml.problems.problem import Evolution, Problem, Variable, largest_change, restart_residual
 
 
 @dataclass(frozen=True)
@@ -72,6 +72,69 @@ class Antiderivative(Problem):
     def exact(self, domain):
         (x,) = domain.coordinates()
         return {"f": torch.cos(x)[None, None]}, {"u": torch.sin(x)[None, None]}
+
+
+@dataclass(frozen=True)
+class Oscillators(Evolution):
+    """One at every point, q' = rate p, p' = -rate q, by the midpoint rule, which keeps the energy.
+
+    Args:
+        rate: the numbers of a sample are this times 1 + a uniform number.
+        leak: of the energy per step, a fault.
+    """
+
+    rate: float = 1.0
+    step: float = 0.05
+    leak: float = 0.0
+    times: tuple[float, ...] = (0.0, 0.5, 1.5)
+    title: str = "Oscillators"
+    tolerance: float = 1e-12
+
+    def variables(self):
+        return {
+            "rate": Variable("parameter", "rate", "1/s", on_grid=False),
+            "q": Variable("state", "place and momentum", in_time=True, components=2),
+            "end": Variable("target", "place at two points at the end", points=2),
+        }
+
+    def parameters(self):
+        return {"rate": self.rate, "step": self.step}
+
+    def draw(self, domain, seeds):
+        (x,) = domain.coordinates()
+        first = seeds.normal("q", 2)[:, None, :, None] * torch.cos(x)
+        return {"rate": self.rate * (1 + seeds.uniform("rate", 1)), "q": first}
+
+    def solve(self, given, domain):
+        frames = [given["q"][:, 0]]
+        for start, stop in zip(self.times, self.times[1:], strict=False):
+            frames.append(self._advance(given["rate"], frames[-1], start, stop))
+        return {"q": torch.stack(frames, 1), "end": frames[-1][:, 0, [0, -1], None]}
+
+    def _advance(self, rate, state, start, stop):
+        steps = round((stop - start) / self.step)
+        half = rate[:, 0, None, None].to(state) * (stop - start) / steps / 2
+        turn = half * torch.tensor([1.0, -1.0]).to(state)[:, None]
+        for _ in range(steps):
+            # (1 - A h / 2) new = (1 + A h / 2) old, solved by hand
+            moved = state + turn * state.flip(1)
+            state = (moved + turn * moved.flip(1)) / (1 + half**2) * (1 - self.leak)
+        return state
+
+    def residual(self, fields, domain):
+        return restart_residual(lambda q, start, stop: self._advance(fields["rate"], q, start, stop), fields["q"], self.times)
+
+    def exact(self, domain):
+        angle = torch.tensor(self.times, dtype=torch.float64)[None, :, None]
+        q = torch.stack((torch.cos(angle), -torch.sin(angle)), 2).expand(1, -1, 2, domain.shape[0])
+        return {"rate": torch.ones(1, 1, dtype=torch.float64), "q": q[:, :1]}, {"q": q, "end": q[:, -1, 0, :2, None]}
+
+    def conserved(self, fields, domain):
+        energy = fields["q"].square().sum((2, 3))
+        return {"energy": largest_change(energy, energy)}
+
+    def halved(self):
+        return replace(self, step=self.step / 2)
 
 
 def no_problem():

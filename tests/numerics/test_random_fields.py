@@ -1,5 +1,7 @@
+import hashlib
 import math
 
+import numpy as np
 import pytest
 import torch
 
@@ -25,7 +27,7 @@ def test_eigenfunctions_are_orthonormal_and_solve_the_eigenvalue_problem(sides):
     phi = evaluate_modes(axis, 9)
     assert torch.allclose(phi.T @ phi * axis.spacing, torch.eye(9, dtype=torch.float64), atol=1e-12)
     curvature = -(phi[2:] - 2 * phi[1:-1] + phi[:-2]) / axis.spacing**2
-    eigenvalues = random_fields._eigenvalues(axis, axis.sides, 9)
+    eigenvalues = random_fields.eigenvalues(axis, axis.sides, 9)
     assert torch.allclose(curvature, eigenvalues * phi[1:-1], rtol=1e-4, atol=1e-3)
 
 
@@ -46,7 +48,7 @@ def test_fast_transforms_equal_the_sum_over_eigenfunctions(sides, layout, points
     numbers = Seeds(5, range(3)).normal("field", modes**2)
     amplitude = torch.empty_like(numbers)
     amplitude[:, random_fields._mode_order(2, modes)] = numbers
-    eigenvalue = [random_fields._eigenvalues(a, a.sides, modes) for a in domain.axes]
+    eigenvalue = [random_fields.eigenvalues(a, a.sides, modes) for a in domain.axes]
     amplitude = amplitude.reshape(3, modes, modes) * LAW(eigenvalue[0][:, None] + eigenvalue[1]).sqrt()
     first, second = (evaluate_modes(a, modes) for a in domain.axes)
     assert torch.allclose(field, torch.einsum("bkl,ik,jl->bij", amplitude, first, second), atol=1e-13)
@@ -101,3 +103,13 @@ def test_open_sides_have_no_modes():
         gaussian_field(Domain.box((1.0,), (8,), "open"), LAW, Seeds(0, range(1)), modes=4)
     with pytest.raises(ValueError, match="seed: got -1"):
         Seeds(-1, range(1))
+
+
+def test_numbers_are_those_of_a_generator_made_anew_for_every_sample():
+    root, samples = 2**64 - 3, range(2**40, 2**40 + 9, 3)
+    draw = int.from_bytes(hashlib.blake2b(b"field", digest_size=8).digest(), "little")
+    key = np.array([root, draw], dtype=np.uint64)
+    fresh = [np.random.Philox(key=key, counter=np.array([0, 0, 0, i], dtype=np.uint64)) for i in samples]
+    # An odd count leaves words over, which must not reach the next sample.
+    expected = torch.tensor(np.array([np.random.Generator(bits).standard_normal(5) for bits in fresh]))
+    assert torch.equal(Seeds(root, samples).normal("field", 5), expected)

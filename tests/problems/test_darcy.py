@@ -7,9 +7,9 @@ import torch
 from laws import problem_laws
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.problems.darcy import TwoPhase, rough, smooth, trigonometric
+from sciml.problems.darcy import TwoPhase, lognormal, rough, smooth, trigonometric
 
-LAWS = [smooth, rough, trigonometric]
+LAWS = [smooth, rough, lognormal, trigonometric]
 
 
 def square(points):
@@ -53,6 +53,16 @@ def test_two_phases_have_the_published_values_in_equal_shares(law, values):
 def test_values_of_the_phases_keep_all_their_digits():
     a = TwoPhase(alpha=2.0, tau=3.0, above=0.1, below=0.3).draw(square(9), Seeds(0, range(4)))
     assert set(a.unique().tolist()) == {0.1, 0.3}
+
+
+def test_the_logarithm_of_a_lognormal_has_the_published_variance_and_the_sign_of_the_phases():
+    domain = square(33)
+    g = lognormal().draw(domain, Seeds(3, range(200)))["a"].log()
+    eigenvalue = (math.pi * torch.arange(128.0, dtype=torch.float64)).square()
+    variance = 9 * (eigenvalue[:, None] + eigenvalue + 9) ** -2.0
+    expected, found = float(variance.sum() - variance[0, 0]), domain.mean(g.square())
+    assert float(found.mean()) == pytest.approx(expected, abs=4 * float(found.std()) / 200**0.5)
+    assert torch.equal(g >= 0, smooth().draw(domain, Seeds(3, range(200)))["a"] == 12)
 
 
 def test_waves_are_the_product_over_six_scales():

@@ -228,13 +228,10 @@ def _variable(file: StoredFile, name: str, meant: Mapped) -> Stored:
 
 
 def _notes(found: Mapping[str, Stored], lengths: Mapping[str, int]) -> tuple[str, ...]:
-    notes = []
-    if any(variable.info.grid is not None for variable in found.values()):
-        notes.append("a mapping does not say on which grid the fields lie; give `domain` where that matters")
     shared = [name for name, variable in found.items() if "sample" in lengths and "sample" not in variable.source.axes]
-    if shared:
-        notes.append(f"all samples share {', '.join(shared)}, as the mapping names no axis of samples there")
-    return tuple(notes)
+    if not shared:
+        return ()
+    return (f"all samples share {', '.join(shared)}, as the mapping names no axis of samples there",)
 
 
 def _toml(path: Path) -> dict[str, object]:

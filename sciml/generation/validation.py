@@ -1,0 +1,86 @@
+"""What is known of the errors of samples: residuals, what should be conserved, and the effect of the step in time."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.data.order import permuted
+from sciml.generation.card import Card
+from sciml.numerics.domain import Domain
+from sciml.problems.problem import Evolution, Fields, Problem, relative_distance
+
+RESIDUAL = "residual"
+SHARE = 0.01
+"""Of the samples of a set, how many are solved again with half the step, at least one."""
+
+Halving = dict[int, dict[str, float]]
+"""By number of a sample and name of an answer, the relative L2 distance to the same solved with half the step in time."""
+
+
+@dataclass(frozen=True)
+class Validation:
+    """The errors of some samples.
+
+    Args:
+        numbers: per sample the relative residual, under `residual`, and how far each conserved quantity is off.
+        halving: of those samples that are solved again with half the step.
+    """
+
+    numbers: Mapping[str, Float[Tensor, "sample"]]
+    halving: Halving = field(default_factory=dict)
+
+    def entry(self) -> dict[str, object]:
+        """As it stands in a manifest: lists of one number per sample, in the order of samples."""
+        lists = {name: values.tolist() for name, values in self.numbers.items()}
+        residuals = lists.pop(RESIDUAL)
+        return {
+            "residual": max(residuals),
+            "residuals": residuals,
+            "conserved": lists,
+            "halving": {str(sample): answers for sample, answers in sorted(self.halving.items())},
+        }
+
+    @classmethod
+    def joined(cls, parts: list[Validation]) -> Validation:
+        """Of samples that follow each other."""
+        numbers = {name: torch.cat([part.numbers[name] for part in parts]) for name in parts[0].numbers}
+        return cls(numbers, {sample: answers for part in parts for sample, answers in part.halving.items()})
+
+
+def numbers_of(problem: Problem, fields: Fields, domain: Domain) -> dict[str, Float[Tensor, "sample"]]:
+    """Residual and conserved quantities of fields on the grid of the solver."""
+    conserved = problem.conserved(fields, domain) if isinstance(problem, Evolution) else {}
+    return {RESIDUAL: problem.residual(fields, domain), **conserved}
+
+
+def halving_of(problem: Problem, card: Card, samples: range, given: Fields, answers: Fields) -> Halving:
+    """Solve those of the samples again, with half the step, whose turn it is; nothing for problems without time."""
+    rows = [row for row, sample in enumerate(samples) if sample in halved_samples(card)]
+    if not rows or not isinstance(problem, Evolution):
+        return {}
+    again = problem.halved().solve({name: values[rows] for name, values in given.items()}, card.domain)
+    found: Halving = {samples[row]: {} for row in rows}
+    for name, values in again.items():
+        for row, distance in zip(rows, relative_distance(answers[name][rows], values).tolist(), strict=True):
+            found[samples[row]][name] = distance
+    return found
+
+
+def halved_samples(card: Card) -> frozenset[int]:
+    """Which samples are solved again with half the step: drawn by the seed, whatever the shards."""
+    return _drawn(sum(card.samples.values()), card.seed)
+
+
+@lru_cache(maxsize=8)
+def _drawn(total: int, seed: int) -> frozenset[int]:
+    count = max(1, round(SHARE * total))
+    return frozenset(permuted(range(count), total, seed=seed, epoch=0).tolist())
+
+
+__all__ = ["RESIDUAL", "SHARE", "Halving", "Validation", "halved_samples", "halving_of", "numbers_of"]
