@@ -31,7 +31,7 @@ def main() -> int:
     parser.add_argument("--published", type=Path, help="folder with the published samples, see helmholtz.py")
     parser.add_argument("--out", type=Path, help="write the figures to this file")
     given = parser.parse_args()
-    figures: list[Figure] = [antiderivative.whole_set(2, 1 if given.quick else 3)] if cores() >= 2 else []
+    figures: list[Figure] = [antiderivative.whole_set(given.quick)] if cores() >= 2 else []
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     with torch.no_grad():

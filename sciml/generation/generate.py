@@ -143,17 +143,19 @@ def _check_device(device: str) -> None:
 
 
 def _seconds_per_sample(card: Card, problem: Problem, device: str) -> float:
-    """By making some: the first block where that is small or fast, else sample 0 alone."""
+    """By making some: sample 0, once more where that is fast, as the first time makes tables; and then a block, if that is."""
+
+    def seconds(samples: int) -> float:
+        start = time.perf_counter()
+        make_samples(card, problem, range(samples), device=device)
+        return time.perf_counter() - start
+
+    count = min(card.storage.block, sum(card.samples.values()))
     with one_thread():
-        start = time.perf_counter()
-        make_samples(card, problem, range(1), device=device)
-        first = time.perf_counter() - start
-        count = min(card.storage.block, sum(card.samples.values()))
-        if first * count > _PATIENCE:
-            return first
-        start = time.perf_counter()
-        make_samples(card, problem, range(count), device=device)
-        return (time.perf_counter() - start) / count
+        alone = seconds(1)
+        if alone < _PATIENCE / 10:
+            alone = seconds(1)
+        return alone if count == 1 or alone * count > _PATIENCE else seconds(count) / count
 
 
 def _in_workers(

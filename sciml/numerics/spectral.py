@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import torch
-from jaxtyping import Bool, Complex, Float
+from jaxtyping import Bool, Complex, Float, Inexact
 from torch import Tensor
 
 from sciml.numerics.domain import Domain
@@ -123,7 +123,7 @@ class Etdrk4:
     tables: tuple[Tensor, ...] = field(repr=False)
     _cast: dict[tuple[torch.dtype, torch.device], tuple[Tensor, ...]] = field(default_factory=dict, repr=False)
 
-    def advance(self, state: Complex[Tensor, "*batch"], nonlinear: Nonlinear) -> Complex[Tensor, "*batch"]:
+    def advance(self, state: Inexact[Tensor, "*batch"], nonlinear: Nonlinear) -> Inexact[Tensor, "*batch"]:
         """One step, in the dtype and on the device of the state; the last axes of the state are those of L.
 
         Args:
