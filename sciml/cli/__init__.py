@@ -75,6 +75,9 @@ def generate(
     ] = None,
     resolution: Annotated[int | None, typer.Option(help="points per side instead of the card's", show_default=False)] = None,
     seed: Annotated[int | None, typer.Option(help="seed instead of the card's", show_default=False)] = None,
+    precision: Annotated[
+        str | None, typer.Option(help="float64 or float32, in which answers are computed", show_default="the card's")
+    ] = None,
     split: Annotated[str | None, typer.Option(help="only this split", show_default=False)] = None,
     workers: Annotated[int, typer.Option(help="processes, each on one core")] = 1,
     job: Annotated[str | None, typer.Option(help="I/N: part I of N, from 0/N to N-1/N, as in a queue array")] = None,
@@ -93,6 +96,7 @@ def generate(
         samples=samples,
         resolution=resolution,
         seed=seed,
+        precision=precision,
         split=split,
         workers=workers,
         job=_parse_job(job),

@@ -62,6 +62,7 @@ def run_generate(
     samples: int | None,
     resolution: int | None,
     seed: int | None,
+    precision: str | None,
     split: str | None,
     workers: int,
     job: tuple[int, int],
@@ -72,7 +73,7 @@ def run_generate(
     """Make the set of a card, or with `dry_run` say what that would be."""
     path = find_card(name)
     card, out = read_card(path), out or Path("data") / path.stem
-    changes = {"samples": samples, "resolution": resolution, "seed": seed}
+    changes = {"samples": samples, "resolution": resolution, "seed": seed, "precision": precision}
     output = console()
     with _bar("samples", output) as bar:
         task = bar.add_task("generate", total=None)
@@ -82,6 +83,7 @@ def run_generate(
             samples=samples,
             resolution=resolution,
             seed=seed,
+            precision=precision,
             split=split,
             workers=workers,
             job=job,

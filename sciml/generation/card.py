@@ -18,7 +18,7 @@ from sciml.problems.problem import Problem
 
 STORED_TYPES = ("float32", "float64")
 STATISTICS = ("min", "max", "mean", "rms")
-SINGLE_TOLERANCE = 1e-4
+SINGLE_TOLERANCE = 1e-3
 """What is accepted of residuals where the answers were computed in float32, if the problem promises less."""
 
 
@@ -152,8 +152,9 @@ class Card:
         samples: int | Mapping[str, int] | None = None,
         resolution: int | Sequence[int] | None = None,
         seed: int | None = None,
+        precision: str | None = None,
     ) -> Card:
-        """Another card with fewer or more samples, another grid or another seed.
+        """Another card with fewer or more samples, another grid, another seed, or answers computed in another precision.
 
         What is expected of its statistics may deviate more where there are fewer samples; on another grid nothing is expected.
 
@@ -173,6 +174,8 @@ class Card:
         if resolution is not None:
             domain = _with_stored_points(self, resolution)
             card = replace(card, domain=domain, expected=card.expected if domain == self.domain else {})
+        if precision is not None:
+            card = replace(card, storage=replace(card.storage, precision=precision))
         return card if seed is None else replace(card, seed=seed)
 
     def to_dict(self) -> dict[str, object]:

@@ -54,6 +54,7 @@ def generate(
     samples: int | Mapping[str, int] | None = None,
     resolution: int | Sequence[int] | None = None,
     seed: int | None = None,
+    precision: str | None = None,
     workers: int = 1,
     job: tuple[int, int] = (0, 1),
     split: str | None = None,
@@ -68,7 +69,7 @@ def generate(
     thread per worker, in the precision of the card; with one worker, in this process.
 
     Args:
-        samples, resolution, seed: make another card of this one first (`Card.changed`).
+        samples, resolution, seed, precision: make another card of this one first (`Card.changed`).
         workers: processes at work.
         job: (i, N) takes every N-th shard from the i-th, i from 0, so that N calls on N machines share the work.
         split: make this split alone; jobs share its shards.
@@ -83,7 +84,7 @@ def generate(
         OSError: no space, a worker was killed, or no scheduler answers. Finished shards are kept in each case.
     """
     out = Path(out).expanduser()
-    card = card.changed(samples=samples, resolution=resolution, seed=seed)
+    card = card.changed(samples=samples, resolution=resolution, seed=seed, precision=precision)
     _check_work(card, workers, job, split)
     _check_device(device)
     if scheduler is not None and workers > 1:

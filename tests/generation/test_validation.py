@@ -146,7 +146,9 @@ def test_answers_in_float32_are_checked_in_float64(tmp_path):
     assert 1e-8 < gap < 1e-5
     assert (made.validation.numbers["residual"] > 1e-9).all()
     assert (made.validation.numbers["residual"] < SINGLE_TOLERANCE).all()
-    generate(card, tmp_path / "out")
+    single = replace(oscillators(tmp_path), storage=Storage("float32", 1, 6, 3))
+    generate(single, tmp_path / "out", precision="float32")
+    assert read_manifest(tmp_path / "out" / "test" / "shard-00000.json")["card"]["storage"]["precision"] == "float32"
     assert check(tmp_path / "out", trust=TRUST).ok
 
 
