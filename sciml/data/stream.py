@@ -17,7 +17,7 @@ from torch import Tensor
 
 from sciml.data.bad_data import ON_BAD, BadData, OnBad
 from sciml.data.batch import NEXT, Batch
-from sciml.data.buffers import ahead, cores
+from sciml.data.buffers import ahead
 from sciml.data.caching import Cache, chosen_cache
 from sciml.data.fetching import Fetched, Plan, on_device
 from sciml.data.formats.mapped import Mapped
@@ -72,8 +72,7 @@ class Stream:
         cache: where the samples are kept; chosen by size if not given, and told by `told` and the log.
         on_bad: what to do with samples that hold values that are not finite: "raise", "skip" them, or "mask": put zeros there
             and add `u_mask`, True where values of `u` are good. What was skipped or masked is counted in `bad`.
-        readers: threads that read ahead where samples are not kept on the device; 0 for none. If not given two, or one where
-            this process may use at most two cores: the one that trains needs the other.
+        readers: threads that read ahead where samples are not kept on the device; 0 for none.
     Raises:
         ValueError: an empty set or no rows, rows that are neither whole numbers nor a mask, a batch size that is no whole
             number or below 1, a window that is no `Window`, a rank that is not there, a dtype that is not of floating point,
@@ -95,7 +94,7 @@ class Stream:
         window: Window | None = None,
         cache: Cache | None = None,
         on_bad: OnBad = "raise",
-        readers: int | None = None,
+        readers: int = 2,
     ) -> None:
         self.set = source
         self.batch_size = batch_size
@@ -107,7 +106,7 @@ class Stream:
         self.ranks = ranks
         self.window = window
         self.on_bad: OnBad = on_bad
-        self.readers = readers if readers is not None else 2 if cores() > 2 else 1
+        self.readers = readers
         self.bad = BadData()
         if (len(source) if self.rows is None else len(self.rows)) == 0:
             raise ValueError(f"{source.path}: got no samples for a stream, need at least 1")
@@ -118,7 +117,7 @@ class Stream:
             raise ValueError(f"rank: got {rank} of {ranks} ranks, need 0 <= rank < ranks")
         if on_bad not in ON_BAD:
             raise ValueError(f"on_bad: got {on_bad!r}, need one of {', '.join(ON_BAD)}")
-        if readers is not None and readers < 0:
+        if readers < 0:
             raise ValueError(f"readers: got {readers}, need at least 0")
         numbers = np.arange(len(source)) if self.rows is None else self.rows
         self._items = Items(len(numbers), None if source.steps is None else source.steps[numbers], window)
@@ -410,7 +409,7 @@ def stream(
     window: Window | None = None,
     cache: Cache | None = None,
     on_bad: OnBad = "raise",
-    readers: int | None = None,
+    readers: int = 2,
 ) -> Stream:
     """Open a set and stream it; see `open_set` and `Stream` for the arguments and errors.
 
