@@ -233,7 +233,7 @@ def same_tensors(home: Path) -> None:
 
 
 def end_to_end(folder: Path, points: int, rounds: int, quick: bool) -> list[Figure]:
-    """Samples per second of each way, in turns: ours with 2 readers, as it comes, and with one, theirs with 2 workers and without."""
+    """Samples per second of each way, in turns: ours with 2 readers and with one, theirs with 2 workers and none."""
     files, samples, steps = (2, 4, 20) if points == 256 else (4, 16, 20)
     home = write_well(folder, points, files, samples, steps)
     same_tensors(home)
