@@ -1,7 +1,6 @@
 import shutil
 import subprocess
 import sys
-import time
 
 import pytest
 import torch
@@ -63,9 +62,9 @@ except SystemExit:
 
 def test_help_answers_at_once_and_without_torch():
     def seconds(*arguments):
-        start = time.perf_counter()
+        start = sum(os.times()[2:4])  # of the processor, for finished children: waiting for others does not count
         subprocess.run([sys.executable, *arguments], check=True, capture_output=True)
-        return time.perf_counter() - start
+        return sum(os.times()[2:4]) - start
 
     # What else runs on the machine can only make it slower: one good time of many is enough.
     assert any(seconds("-m", "sciml.cli", "--help") <= 0.3 for _ in range(20))
