@@ -140,7 +140,7 @@ class Card:
             raise ValueError(f"problem: {self.problem!r} is {factory!r}, need something to call")
         try:
             problem = factory(**self.parameters)
-        except (TypeError, ValueError) as error:
+        except (TypeError, ValueError, ArithmeticError) as error:
             raise ValueError(f"parameters: {self.problem!r} does not take {dict(self.parameters)}, {error}") from error
         if not isinstance(problem, Problem):
             raise ValueError(f"problem: {self.problem!r} gives {type(problem).__name__}, need a sciml.problems.problem.Problem")

@@ -65,17 +65,18 @@ def numbers_of_stored(
         return {name: (value, _MARGIN * level[name] / _PROBE) for name, value in numbers_of(problem, exact, domain).items()}
 
 
-def fields_differ(made: Made, row: int, stored: Fields) -> str:
+def fields_differ(made: Made, row: int, stored: Fields, *, apart: float) -> str:
     """Compare a sample that was made again with what is stored; what differs, or nothing.
 
     Args:
         row: of the sample among those that were made.
         stored: the fields of this sample.
+        apart: how far answers made elsewhere may be, relative to the largest value.
     """
     for name, values in made.fields.items():
         again, there = values[row], stored[name].to(torch.float64)
-        # Alone and in a block the solver agrees to 1e-10 of the largest value; storage rounds by eps / 2 at either time.
-        allowed = torch.finfo(stored[name].dtype).eps * again.abs() + 1e-10 * again.abs().max()
+        # Storage rounds by eps / 2 at either time.
+        allowed = torch.finfo(stored[name].dtype).eps * again.abs() + apart * again.abs().max()
         gap = (again - there).abs()
         if not bool((gap <= allowed).all()):
             index = tuple(torch.nonzero(~(gap <= allowed))[0].tolist())

@@ -65,13 +65,27 @@ class LogNormal:
 
     Args:
         length: in units of x. `modes` per axis must reach 2 sides / length.
+    Raises:
+        ValueError: a length that is not positive; by `draw`, modes that do not reach so far.
     """
 
     length: float = 0.1
     deviation: float = 1.0
     modes: int = 32
 
+    def __post_init__(self) -> None:
+        if not 0 < self.length < math.inf:
+            raise ValueError(f"length: got {self.length}, need a positive finite number")
+
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
+        longest = max(axis.length for axis in domain.axes)
+        if self.modes * self.length < 2 * longest:
+            need = math.ceil(2 * longest / self.length)
+            raise ValueError(
+                f"length: got {self.length} with {self.modes} modes per axis on sides up to {longest:g}, need {need} modes, "
+                f"or a length of {2 * longest / self.modes:.3g}"
+            )
+
         def variance(eigenvalue: Tensor) -> Tensor:
             share = torch.where(eigenvalue == 0, 0.0, torch.exp(-eigenvalue * self.length**2 / 2))
             return share * domain.volume / share.sum()

@@ -12,6 +12,7 @@ from sciml.data.set import open_set
 from sciml.generation.card import SINGLE_TOLERANCE, Storage
 from sciml.generation.check import check
 from sciml.generation.generate import generate
+from sciml.generation.physics import fields_differ
 from sciml.generation.samples import make_samples
 from sciml.generation.validation import halved_samples
 from sciml.numerics.domain import Domain
@@ -188,3 +189,11 @@ def test_workers_write_the_same_validation(made, tmp_path):
     generate(oscillators(tmp_path), tmp_path / "out", workers=2)
     assert bytes_of(tmp_path / "out") == bytes_of(made)
     json.loads((tmp_path / "out" / "test" / "shard-00000.json").read_text())
+
+
+def test_digits_of_another_processor_are_no_fault_in_float32_and_one_in_float64(tmp_path):
+    card = replace(oscillators(tmp_path), storage=Storage("float32", 1, 6, 3, "float32"))
+    made = make_samples(card, Oscillators(), range(1))
+    moved = {name: (values[0] * (1 + 1e-6)).float() for name, values in made.fields.items()}
+    assert fields_differ(made, 0, moved, apart=1e-4) == ""
+    assert "made again it is" in fields_differ(made, 0, moved, apart=1e-10)

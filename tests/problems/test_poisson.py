@@ -161,3 +161,11 @@ def test_nodes_are_refused():
     domain = Domain.box((1.0, 1.0), (9, 9), "dirichlet")
     with pytest.raises(ValueError, match=r"^domain: got an axis with layout 'both_ends'"):
         obstacles(modes=4).draw(domain, Seeds(0, range(1)))
+
+
+def test_a_correlation_length_that_the_modes_do_not_reach_is_refused_with_the_modes_it_needs():
+    domain = Domain.box((1.0, 1.0), (16, 16), "neumann", "cells")
+    with pytest.raises(ValueError, match=r"length: got 0\.01 with 32 modes per axis on sides up to 1, need 200 modes"):
+        LogNormal(length=0.01).draw(domain, Seeds(1, range(1)))
+    with pytest.raises(ValueError, match=r"length: got -0\.1, need a positive finite number"):
+        LogNormal(length=-0.1)
