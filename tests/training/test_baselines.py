@@ -82,7 +82,8 @@ def test_ridge_takes_the_penalty_of_least_error_on_samples_left_out_one_by_one(n
     assert torch.allclose(chosen, expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("number", [9, 40])
+# Without any one sample 8 weights and a constant must still be determined, or left-out errors say nothing of the penalty.
+@pytest.mark.parametrize("number", [12, 40])
 def test_ridge_finds_a_linear_map_that_has_no_noise(number):
     a = draw(number)
     model = ridge(streamed(a, 3 * a.roll(2, -1) + 5))
