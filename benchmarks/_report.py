@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import platform
 import subprocess
 import time
@@ -15,6 +14,8 @@ from statistics import median
 from typing import Literal
 
 import torch
+
+from sciml.data.buffers import cores
 
 
 @dataclass(frozen=True)
@@ -89,11 +90,6 @@ def seconds(call: Callable[[], object], repeats: int = 5) -> float:
             torch.cuda.synchronize()
         times.append(time.perf_counter() - start)
     return median(times)
-
-
-def cores() -> int:
-    """How many cores this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def machine() -> str:

@@ -87,9 +87,7 @@ def solved(found: Set, known: Known, recorded: Numbers | None) -> Solved:
 
 def recorded_numbers(file: Path, known: Known) -> tuple[Numbers | None, list[Fault]]:
     """The residuals and conserved quantities in the manifest, one per sample, and what is wrong with them."""
-    conserved, samples = known.manifest.get("conserved", {}), known.shard.samples
-    listed = {RESIDUAL: known.manifest.get("residuals"), **(conserved if isinstance(conserved, dict) else {})}
-    recorded = {name: _numbers(values) for name, values in listed.items()}
+    recorded, samples = _recorded(known), known.shard.samples
     for name, values in recorded.items():
         if len(values) != len(samples):
             message = f"its manifest has {len(values)} numbers of {name!r} for {len(samples)} samples. {remade(file)}"
@@ -103,6 +101,13 @@ def recorded_numbers(file: Path, known: Known) -> tuple[Numbers | None, list[Fau
     i = int(too_large[0])
     message = f"its manifest has residual {float(recorded[RESIDUAL][i]):.3g}, accepted is {accepted:.3g}"
     return recorded, [Fault(file, f"{message}. {remade(file)}", sample=samples[i])]
+
+
+def _recorded(known: Known) -> Numbers:
+    """As the manifest has them, of any length."""
+    conserved = known.manifest.get("conserved")
+    listed = {RESIDUAL: known.manifest.get("residuals"), **(conserved if isinstance(conserved, dict) else {})}
+    return {name: _numbers(values) for name, values in listed.items()}
 
 
 def _numbers(listed: object) -> Float[Tensor, "sample"]:
@@ -151,14 +156,12 @@ def remade_faults(file: Path, row: int, sample: int, known: Known) -> list[Fault
     It is made alone and, should that differ, as in a chaotic system rounding does, once more in its block.
     """
     assert known.problem is not None
-    differs = ""
+    differs, apart = "", _FIELDS_APART if known.card.storage.precision == "float64" else _FIELDS_APART_SINGLE
     try:
         found = open_set(file)
         stored = {name: found.read(name, np.array([row]))[0] for name in known.problem.variables()}
         for samples in (range(sample, sample + 1), _block_of(sample, known)):
             made, place = make_samples(known.card, known.problem, samples), sample - samples.start
-            double = known.card.storage.precision == "float64"
-            apart = _FIELDS_APART if double else _FIELDS_APART_SINGLE
             differs = fields_differ(made, place, stored, apart=apart) or _numbers_differ(made, place, sample, row, known)
             if not differs:
                 return []
@@ -178,10 +181,10 @@ def _block_of(sample: int, known: Known) -> range:
 def _numbers_differ(made: Made, place: int, sample: int, row: int, known: Known) -> str:
     """What of the errors in the manifest is not what comes out again, or nothing."""
     apart = _APART if known.card.storage.precision == "float64" else _APART_SINGLE
-    conserved = known.manifest.get("conserved", {})
-    listed = {RESIDUAL: known.manifest.get("residuals"), **(conserved if isinstance(conserved, dict) else {})}
+    recorded = _recorded(known)
     pairs = [
-        (name, float(_numbers(listed.get(name))[row]), float(values[place])) for name, values in made.validation.numbers.items()
+        (name, float(recorded[name][row]) if name in recorded else float("nan"), float(values[place]))
+        for name, values in made.validation.numbers.items()
     ]
     halving = recorded_halving(known).get(sample, {})
     pairs += [
