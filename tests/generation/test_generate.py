@@ -238,6 +238,8 @@ def test_workers_end_with_the_process_that_started_them_however_it_ends(tmp_path
     log = tmp_path / "log"
     toy(tmp_path, seconds=2.0, log=str(log))  # the first worker must not be done when the second begins
     code = (
+        # What runs in the background of a shell inherits that Ctrl-C is ignored; the script is one in the foreground.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "import sys; sys.path[:] = sys.argv[3:]\n"  # a flat script, without a guard around its main part
         "from sciml.generation.card import read_card\nfrom sciml.generation.generate import generate\n"
         "generate(read_card(sys.argv[1]), sys.argv[2], workers=2)"
