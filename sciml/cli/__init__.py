@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,7 @@ from typing import Annotated
 import typer
 
 from sciml import __version__
+from sciml.generation.worker import start_ahead
 
 app = typer.Typer(
     help="Generate, check and stream sets of PDE samples, and use operators trained on them.",
@@ -88,6 +90,8 @@ def generate(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="say what would be written, and stop")] = False,
 ) -> None:
     """Make a set. Started again after any interruption, it goes on where it was."""
+    if workers > 1 and scheduler is None and not dry_run:
+        start_ahead(min(workers, os.cpu_count() or 1))
     from sciml.cli.sets import run_generate
 
     run_generate(

@@ -23,7 +23,7 @@ from sciml.data.set import Set, open_set
 from sciml.data.variables import VariableInfo
 
 if TYPE_CHECKING:
-    from sciml.plots.sets import Quantity
+    from sciml.plots.sets import Points, Quantity
 
 CHANNELS = 8
 """Fields in one picture, at most."""
@@ -151,38 +151,67 @@ def _picture_name(path: Path, split: str | None) -> str:
 
 
 def _most_telling(source: Set) -> list[VariableInfo]:
-    """Particles before fields before numbers in time: what one picture can hold together."""
+    """Particles before fields and values at points before numbers in time: what one picture can hold together."""
     infos = list(source.variables.values())
     moving = [info for info in infos if info.particles and info.steps is not None]
     fields = [info for info in infos if info.grid is not None]
     series = [info for info in infos if info.steps is not None and not info.particles and info.grid is None]
-    found = moving[:1] or fields or series[:1]
+    at_points = [info for info in infos if _places(source, info) is not None]
+    found = moving[:1] or [*fields, *at_points] or series[:1]
     if not found:
-        raise ValueError(f"{source.path}: holds no field, no numbers in time and no moving particles, there is nothing to draw")
+        raise ValueError(
+            f"{source.path}: holds no field, no values at points, no numbers in time and no moving particles, "
+            "there is nothing to draw"
+        )
     return found
 
 
 def _draw(source: Set, chosen: Sequence[VariableInfo], sample: int, title: str, out: Path, *, film: bool) -> str:
     """Write the picture; what is left out of it."""
     first = chosen[0]
-    if first.grid is None:
+    if first.grid is None and _places(source, first) is None:
         _draw_trajectory(source, first, sample, title, out, film=film)
         return ""
-    from sciml.plots.sets import FRAMES, INSTANTS, fields_film, fields_picture
-
-    assert source.domain is not None
-    channels = [(info, channel) for info in chosen for channel in range(info.shape[0])]
-    # What changes in time first where there is not room for all, else in the order of the set.
-    kept = sorted(sorted(channels, key=lambda one: one[0].steps is None)[:CHANNELS], key=channels.index)
-    instants = _instants(source, sample, FRAMES if film else LONGEST if source.domain.dim == 1 else INSTANTS)
-    values = {info.name: _sample(source, info, sample, instants) for info, _ in kept}
-    times, clock = _times(source, sample, instants)
-    quantities = [_quantity(info, channel, values[info.name], times, clock) for info, channel in kept]
+    channels = [(info, channel) for info in chosen for channel in range(info.shape[1 if info.particles else 0])]
+    # What changes in time first where there is not room for all, else in the order of the set. In a film points have no place.
+    drawn = [(info, channel) for info, channel in channels if info.grid is not None or not film]
+    kept = sorted(sorted(drawn, key=lambda one: one[0].steps is None)[:CHANNELS], key=channels.index)
+    quantities = _quantities(source, [one for one in kept if one[0].grid is not None], sample, film=film)
+    points = [_points(source, *one, sample) for one in kept if one[0].grid is None]
     if film:
-        fields_film(quantities, source.domain, title, out)
+        _draw_film(source, quantities, title, out)
     else:
-        fields_picture(quantities, source.domain, title).savefig(out)
-    return ", ".join(_channel(info, channel) for info, channel in channels if (info, channel) not in kept)
+        _draw_picture(source, quantities, points, title, out)
+    return ", ".join(_channel(*one) for one in channels if one not in kept)
+
+
+def _draw_picture(source: Set, quantities: Sequence[Quantity], points: Sequence[Points], title: str, out: Path) -> None:
+    from sciml.plots.sets import fields_picture, points_picture
+
+    if quantities and source.domain is not None:
+        fields_picture(quantities, source.domain, title, points).savefig(out)
+    else:
+        points_picture(points, title, source.domain).savefig(out)
+
+
+def _draw_film(source: Set, quantities: Sequence[Quantity], title: str, out: Path) -> None:
+    from sciml.plots.sets import fields_film
+
+    if source.domain is None or all(quantity.times is None for quantity in quantities):
+        raise ValueError("--out: nothing in this sample changes in time, a film needs that; write a .png")
+    fields_film(quantities, source.domain, title, out)
+
+
+def _places(source: Set, info: VariableInfo) -> VariableInfo | None:
+    """Where values lie that are asked for at points: the one input of as many points, of 1 or 2 coordinates; else None."""
+    if not info.particles or info.role != "target" or info.steps is not None:
+        return None
+    found = [
+        other
+        for other in source.variables.values()
+        if other.particles and other.role == "input" and other.steps is None and other.shape[0] == info.shape[0]
+    ]
+    return found[0] if len(found) == 1 and found[0].shape[1] <= 2 else None
 
 
 def _draw_trajectory(source: Set, info: VariableInfo, sample: int, title: str, out: Path, *, film: bool) -> None:
@@ -222,18 +251,35 @@ def _sample(source: Set, info: VariableInfo, sample: int, instants: npt.NDArray[
     return source.read(info.name, rows, first=instants, count=1)[:, 0].double().numpy()
 
 
-def _quantity(
-    info: VariableInfo, channel: int, values: npt.NDArray[np.float64], times: npt.NDArray[np.float64], clock: str
-) -> Quantity:
-    from sciml.plots.sets import Quantity
+def _quantities(source: Set, channels: Sequence[tuple[VariableInfo, int]], sample: int, *, film: bool) -> list[Quantity]:
+    """Channels of fields at the instants that are drawn."""
+    from sciml.plots.sets import FRAMES, INSTANTS, Quantity
 
-    if info.steps is None:
-        return Quantity(_channel(info, channel), info.units, values[channel])
-    return Quantity(_channel(info, channel), info.units, values[:, channel], times, clock)
+    line = source.domain is not None and source.domain.dim == 1
+    instants = _instants(source, sample, FRAMES if film else LONGEST if line else INSTANTS)
+    values = {info.name: _sample(source, info, sample, instants) for info, _ in channels}
+    times, clock = _times(source, sample, instants)
+    return [
+        Quantity(_channel(info, channel), info.units, values[info.name][channel])
+        if info.steps is None
+        else Quantity(_channel(info, channel), info.units, values[info.name][:, channel], times, clock)
+        for info, channel in channels
+    ]
+
+
+def _points(source: Set, info: VariableInfo, component: int, sample: int) -> Points:
+    from sciml.plots.sets import Points, with_unit
+
+    places = _places(source, info)
+    assert places is not None
+    axes = tuple(with_unit(_channel(places, i), places.units) for i in range(places.shape[1]))
+    still = np.arange(0)
+    where, values = (_sample(source, one, sample, still) for one in (places, info))
+    return Points(_channel(info, component), info.units, where, values[:, component], axes)
 
 
 def _channel(info: VariableInfo, channel: int) -> str:
-    return info.name if info.shape[0] == 1 else f"{info.name}[{channel}]"
+    return info.name if info.shape[1 if info.particles else 0] == 1 else f"{info.name}[{channel}]"
 
 
 def _times(source: Set, sample: int, instants: npt.NDArray[np.int64]) -> tuple[npt.NDArray[np.float64], str]:

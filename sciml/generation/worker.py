@@ -61,6 +61,28 @@ _ENVIRONMENT = {f"{library}_NUM_THREADS": "1" for library in ("OMP", "MKL", "OPE
 _START = "import sys, json; sys.path[:] = json.loads(sys.argv[1]); from sciml.generation.worker import serve; serve()"
 
 
+def start_ahead(workers: int) -> None:
+    """Start so many processes for workers to come, so that they import their libraries while the caller imports its own.
+
+    Those that no worker takes end with the caller.
+    """
+    _ahead.extend(_start() for _ in range(workers))
+
+
+_ahead: list[subprocess.Popen[str]] = []
+
+
+def _start() -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", _START, json.dumps([path or os.getcwd() for path in sys.path])],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        env={**os.environ, **_ENVIRONMENT},
+        text=True,
+        encoding="utf-8",
+    )
+
+
 class Worker:
     """A worker process, seen from the process that started it.
 
@@ -71,14 +93,7 @@ class Worker:
 
     def __init__(self, first: First, replies: SimpleQueue[tuple[Worker, Answer | None]]) -> None:
         self.shard: int | None = None
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _START, json.dumps([path or os.getcwd() for path in sys.path])],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            env={**os.environ, **_ENVIRONMENT},
-            text=True,
-            encoding="utf-8",
-        )
+        self._process = _ahead.pop() if _ahead else _start()
         self._thread = threading.Thread(target=self._listen, args=(replies,), daemon=True)
         self._thread.start()
         self._send(first)
@@ -177,4 +192,4 @@ def _take_lines(lines: SimpleQueue[str]) -> None:
     os._exit(0)
 
 
-__all__ = ["Answer", "Failed", "First", "Worker", "serve"]
+__all__ = ["Answer", "Failed", "First", "Worker", "serve", "start_ahead"]

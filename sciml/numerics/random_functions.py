@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
 
@@ -62,8 +63,7 @@ class GaussianProcess(_Sum):
     span: float = 1.0
 
     def __post_init__(self) -> None:
-        _check_positive("length", self.length)
-        _check_positive("span", self.span)
+        check_positive(length=self.length, span=self.span)
 
     @property
     def period(self) -> float:
@@ -122,10 +122,8 @@ class ChebyshevSum(_Sum):
     span: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.count < 1:
-            raise ValueError(f"count: got {self.count}, need at least 1 polynomial")
-        _check_positive("bound", self.bound)
-        _check_positive("span", self.span)
+        check_count(count=self.count)
+        check_positive(bound=self.bound, span=self.span)
 
     def deviations(self) -> Float[Tensor, "count"]:
         """Standard deviations of the amplitudes."""
@@ -140,6 +138,10 @@ class ChebyshevSum(_Sum):
 
     def integrals(self, x: Float[Tensor, "*places"]) -> Float[Tensor, "*places count"]:
         return chebyshev_rise(x, self.count + 1, self.span) @ integration(self.count, self.span).to(x)
+
+
+FunctionLaw = GaussianProcess | ChebyshevSum
+"""Of a random function on [0, span]."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +159,7 @@ class Sensors:
         ValueError: fewer points than determine a function of the law.
     """
 
-    law: GaussianProcess | ChebyshevSum
+    law: FunctionLaw
     points: int
 
     def __post_init__(self) -> None:
@@ -167,7 +169,7 @@ class Sensors:
             raise ValueError(f"domain: got {self.points} points, too few to tell functions of {self.law}; need at least {need}")
 
     @classmethod
-    def on(cls, domain: Domain, law: GaussianProcess | ChebyshevSum) -> Sensors:
+    def on(cls, domain: Domain, law: FunctionLaw) -> Sensors:
         """Of all points of a domain.
 
         Raises:
@@ -260,13 +262,9 @@ def _pairs(cosines: Tensor, sines: Tensor) -> Tensor:
     return torch.stack([cosines, sines], -1).flatten(-2)
 
 
-def _check_positive(name: str, value: float) -> None:
-    if not 0 < value < math.inf:
-        raise ValueError(f"{name}: got {value}, need a positive finite number")
-
-
 __all__ = [
     "ChebyshevSum",
+    "FunctionLaw",
     "GaussianProcess",
     "Sensors",
     "chebyshev",

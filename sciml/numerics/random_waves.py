@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count
 from sciml.numerics.random_fields import Seeds
 
 
@@ -37,9 +38,7 @@ class WaveSum:
     windowed: float = 0.1
 
     def __post_init__(self) -> None:
-        for name, value in (("waves", self.waves), ("largest", self.largest)):
-            if value < 1:
-                raise ValueError(f"{name}: got {value}, need at least 1")
+        check_count(waves=self.waves, largest=self.largest)
         for name, share in (("absolute", self.absolute), ("windowed", self.windowed)):
             if not 0 <= share <= 1:
                 raise ValueError(f"{name}: got {share}, need a share from 0 to 1")

@@ -92,6 +92,9 @@ def dealiased(domain: Domain) -> Bool[Tensor, "*modes"]:
     return kept
 
 
+_MOST_STEPS = 1e8  # between two instants: days of computing
+
+
 def steps_between(start: float, stop: float, step: float) -> tuple[int, float]:
     """How many equal steps of at most `step` lead from `start` to `stop`, and how long they are.
 
@@ -99,7 +102,7 @@ def steps_between(start: float, stop: float, step: float) -> tuple[int, float]:
     rounding have equal steps, and tables made for one serve all.
 
     Raises:
-        ValueError: a step that is not positive, or nothing between the instants.
+        ValueError: a step that is not positive, or so short that 1e8 do not suffice; or nothing between the instants.
     """
     if not 0 < step < math.inf:
         raise ValueError(f"step: got {step}, need a positive finite number")
@@ -107,7 +110,12 @@ def steps_between(start: float, stop: float, step: float) -> tuple[int, float]:
         raise ValueError(f"times: got {start} to {stop}, need instants that grow")
     # Rounding of the two instants, not of their distance, is what must not cost one step more.
     slack = 1e-9 + 4 * math.ulp(max(abs(start), abs(stop))) / step
-    count = max(1, math.ceil((stop - start) / step - slack))
+    ratio = (stop - start) / step
+    if not ratio <= _MOST_STEPS:
+        raise ValueError(
+            f"step: got {step}, {ratio:.3g} steps from {start:g} to {stop:g}; need {(stop - start) / _MOST_STEPS:.3g} or more"
+        )
+    count = max(1, math.ceil(ratio - slack))
     return count, float(f"{(stop - start) / count:.13g}")
 
 

@@ -17,6 +17,7 @@ import torch
 from jaxtyping import Complex, Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_positive, check_range
 from sciml.numerics.domain import Domain
 from sciml.numerics.spectral import check_periodic, dealiased, etdrk4, steps_between, wave_numbers
 
@@ -49,11 +50,8 @@ class Flow:
     scheme: str = "etdrk4"
 
     def __post_init__(self) -> None:
-        for name, value in (("viscosity", self.viscosity), ("drag", self.drag)):
-            if not 0 <= value < math.inf:
-                raise ValueError(f"{name}: got {value}, need a finite number >= 0")
-        if not 0 < self.step < math.inf:
-            raise ValueError(f"step: got {self.step}, need a positive finite number")
+        check_range(0, viscosity=self.viscosity, drag=self.drag)
+        check_positive(step=self.step)
         if self.scheme not in SCHEMES:
             raise ValueError(f"scheme: got {self.scheme!r}, need one of {', '.join(SCHEMES)}")
 

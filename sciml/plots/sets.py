@@ -47,33 +47,73 @@ class Quantity:
     @property
     def label(self) -> str:
         """Name and unit."""
-        return self.name if self.units in ("1", "") else f"{self.name} [{self.units}]"
+        return with_unit(self.name, self.units)
 
 
-def fields_picture(quantities: Sequence[Quantity], domain: Domain, title: str) -> Figure:
+@dataclass(frozen=True)
+class Points:
+    """One component of the values of one sample at points that are not those of a grid.
+
+    Args:
+        name, units: of the values, as of a `Quantity`.
+        places: (point, coordinate), of one coordinate or two.
+        values: (point,).
+        axes: names of the coordinates, with their unit.
+    """
+
+    name: str
+    units: str
+    places: Numbers
+    values: Numbers
+    axes: tuple[str, ...]
+
+    @property
+    def label(self) -> str:
+        """Name and unit."""
+        return with_unit(self.name, self.units)
+
+
+def fields_picture(quantities: Sequence[Quantity], domain: Domain, title: str, points: Sequence[Points] = ()) -> Figure:
     """Fields of one sample: a row for each, in time as instants side by side with one scale of colours.
 
     Over a line they are curves, and in time images of place and time; over a box of three dimensions planes through its middle.
 
+    Args:
+        points: drawn after the fields, as `points_picture` does.
     Raises:
         ValueError: no quantity, one of another grid, or a domain of more than 3 dimensions.
     """
     _check(quantities, domain)
     if domain.dim == 1:
-        return _lines(quantities, domain, title)
+        return _lines(quantities, domain, title, points)
     if domain.dim == 2 and all(quantity.times is None for quantity in quantities):
-        return _side_by_side(quantities, domain, title)
+        return _side_by_side(quantities, domain, title, points)
     planes = [_planes(quantity, domain) for quantity in quantities]
-    columns = max(len(row) for row in planes)
-    heights = [max(panel.aspect for panel in row) for row in planes]
+    columns = max(len(points), *(len(row) for row in planes))
+    heights = [max(panel.aspect for panel in row) for row in planes] + [1.0] * bool(points)
     figure = Figure(
-        figsize=(_SIDE * columns + 1.3, _SIDE * sum(heights) + 0.55 * len(planes) + 0.4), layout="constrained", dpi=110
+        figsize=(_SIDE * columns + 1.3, _SIDE * sum(heights) + 0.55 * len(heights) + 0.4), layout="constrained", dpi=110
     )
     figure.suptitle(title, fontsize=10)
-    rows = figure.subfigures(len(planes), 1, height_ratios=heights, squeeze=False)[:, 0]
-    for part, quantity, panels in zip(rows, quantities, planes, strict=True):
+    rows = figure.subfigures(len(heights), 1, height_ratios=heights, squeeze=False)[:, 0]
+    for part, quantity, panels in zip(rows, quantities, planes, strict=False):
         _row(part, quantity, panels, columns)
+    if points:
+        _all_points(list(rows[-1].subplots(1, columns, squeeze=False)[0]), points, None)
     return figure
+
+
+def points_picture(points: Sequence[Points], title: str, domain: Domain | None = None) -> Figure:
+    """Values at points: dots over the coordinate, of two coordinates dots in the colour of their value.
+
+    Args:
+        domain: of one dimension; its axis is that of a single coordinate where all points lie on it.
+    Raises:
+        ValueError: no points, or of other than one or two coordinates.
+    """
+    if not points:
+        raise ValueError("points: got none, a picture needs some")
+    return _lines([], domain, title, points)
 
 
 def fields_film(quantities: Sequence[Quantity], domain: Domain, title: str, path: Path) -> None:
@@ -156,14 +196,23 @@ def _check(quantities: Sequence[Quantity], domain: Domain) -> None:
             raise ValueError(f"{quantity.name}: got shape {quantity.values.shape}, need {shape}")
 
 
-def _lines(quantities: Sequence[Quantity], domain: Domain, title: str) -> Figure:
-    """Of one dimension: curves, and images of place and time."""
-    columns = min(len(quantities), 3)
-    rows = -(-len(quantities) // columns)
+def _lines(quantities: Sequence[Quantity], domain: Domain | None, title: str, points: Sequence[Points] = ()) -> Figure:
+    """Of one dimension: curves, images of place and time, and values at points."""
+    count = len(quantities) + len(points)
+    columns = min(count, 3)
+    rows = -(-count // columns)
     figure = Figure(figsize=(4.4 * columns, 2.9 * rows + 0.4), layout="constrained", dpi=110)
     figure.suptitle(title, fontsize=10)
-    line, x = domain.axes[0], domain.coordinates()[0].numpy()
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
+    line = domain.axes[0] if domain is not None and domain.dim == 1 else None
+    if line is not None:
+        _curves(panels, quantities, line)
+    _all_points(panels[len(quantities) :], points, line)
+    return figure
+
+
+def _curves(panels: Sequence[Axes], quantities: Sequence[Quantity], line: Axis) -> None:
+    x = line.coordinates().numpy()
     for ax, quantity in zip(panels, quantities, strict=False):
         if quantity.times is None or len(quantity.times) == 1:
             ax.plot(x, quantity.values.reshape(-1), linewidth=1.4, marker="." if len(x) <= 64 else None, markersize=4)
@@ -174,25 +223,50 @@ def _lines(quantities: Sequence[Quantity], domain: Domain, title: str) -> Figure
         low, high, colours = colour_range(quantity.values)
         mesh = ax.pcolormesh(_borders(times), np.linspace(*_edges(line), line.points + 1), quantity.values.T)
         mesh.set(cmap=colours, clim=(low, high))
-        _colour_bar(figure.colorbar(mesh, ax=ax), quantity.label)
+        _colour_bar(ax.figure.colorbar(mesh, ax=ax), quantity.label)
         _label(ax, quantity.clock, "x")
-    for ax in panels[len(quantities) :]:
-        ax.set_axis_off()
-    return figure
 
 
-def _side_by_side(quantities: Sequence[Quantity], domain: Domain, title: str) -> Figure:
+def _side_by_side(quantities: Sequence[Quantity], domain: Domain, title: str, points: Sequence[Points]) -> Figure:
     """Of two dimensions and one instant: images, each with a scale of its own."""
-    columns = min(len(quantities), 4)
-    rows, aspect = -(-len(quantities) // columns), _aspect(domain, (0, 1))
+    count = len(quantities) + len(points)
+    columns = min(count, 4)
+    rows, aspect = -(-count // columns), _aspect(domain, (0, 1))
     figure = Figure(figsize=(3.3 * columns, (2.6 * aspect + 0.5) * rows + 0.3), layout="constrained", dpi=110)
     figure.suptitle(title, fontsize=10)
     panels = list(figure.subplots(rows, columns, squeeze=False).flat)
     for ax, quantity in zip(panels, quantities, strict=False):
         _moving(ax, quantity, domain)
-    for ax in panels[len(quantities) :]:
-        ax.set_axis_off()
+    _all_points(panels[len(quantities) :], points, None)
     return figure
+
+
+def _all_points(panels: Sequence[Axes], points: Sequence[Points], line: Axis | None) -> None:
+    """One after the other; panels that are left are empty."""
+    for ax, one in zip(panels, points, strict=False):
+        _dots(ax, one, line)
+    for ax in panels[len(points) :]:
+        ax.set_axis_off()
+
+
+def _dots(ax: Axes, points: Points, line: Axis | None) -> None:
+    coordinates = points.places.shape[1]
+    if coordinates not in (1, 2):
+        raise ValueError(f"{points.name}: got points of {coordinates} coordinates, pictures need 1 or 2")
+    size = float(np.clip(2000 / len(points.values), 4, 30))
+    if coordinates == 2:
+        low, high, colours = colour_range(points.values)
+        dots = ax.scatter(*points.places.T, c=points.values, s=size, cmap=colours, vmin=low, vmax=high)
+        _colour_bar(ax.figure.colorbar(dots, ax=ax), points.label)
+        _label(ax, *points.axes)
+        return
+    y = points.places[:, 0]
+    ax.scatter(y, points.values, s=size)
+    ax.grid(alpha=0.25)
+    _label(ax, points.axes[0], points.label)
+    if line is not None and line.origin <= y.min() and y.max() <= line.origin + line.length:
+        margin = 0.05 * line.length  # as that of the curves beside it
+        ax.set_xlim(line.origin - margin, line.origin + line.length + margin)
 
 
 def _planes(quantity: Quantity, domain: Domain) -> list[_Panel]:
@@ -299,6 +373,11 @@ def _borders(times: Numbers) -> Numbers:
     return np.concatenate([[2 * times[0] - middle[0]], middle, [2 * times[-1] - middle[-1]]])
 
 
+def with_unit(name: str, units: str) -> str:
+    """`u [Pa]`; the name alone where there is no unit."""
+    return name if units in ("1", "") else f"{name} [{units}]"
+
+
 def _colour_bar(bar: Colorbar, label: str) -> None:
     bar.set_label(label, fontsize=9)
     bar.ax.tick_params(labelsize=7)
@@ -310,4 +389,16 @@ def _label(ax: Axes, x: str, y: str) -> None:
     ax.tick_params(labelsize=7)
 
 
-__all__ = ["FRAMES", "INSTANTS", "Quantity", "at", "colour_range", "fields_film", "fields_picture", "save_film"]
+__all__ = [
+    "FRAMES",
+    "INSTANTS",
+    "Points",
+    "Quantity",
+    "at",
+    "colour_range",
+    "fields_film",
+    "fields_picture",
+    "points_picture",
+    "save_film",
+    "with_unit",
+]

@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_power_law, check_range, check_times, equal_times, instants
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import PowerLaw, Seeds
 from sciml.numerics.random_waves import WaveSum
@@ -81,6 +82,10 @@ class FieldSign:
     modes: int = 128
     meaning: str = field(default="amplitudes of cos 2πs, sin 2πs, cos 4πs, ...", init=False)
 
+    def __post_init__(self) -> None:
+        check_count(modes=self.modes)
+        check_power_law(self.alpha, self.tau)
+
     @property
     def count(self) -> int:
         return self.modes
@@ -131,8 +136,10 @@ class Advection(Evolution):
     tolerance: float = 1e-12
 
     def __post_init__(self) -> None:
-        if len(self.times) < 2 or self.times[0] != 0 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow from 0")
+        check_range(speed=self.speed)
+        check_times(self.times)
+        if self.times[0] != 0:
+            raise ValueError(f"times: got {self.times[0]} as the first, need 0")
 
     def variables(self) -> Mapping[str, Variable]:
         return {
@@ -189,17 +196,17 @@ class Advection(Evolution):
 
 def pdebench(speed: float = 0.1, frames: int = 201) -> Advection:
     """Sums of two sines with up to 8 waves, t = 0, 0.01, ..., 2 (Takamoto et al. 2022); published for each of `SPEEDS`."""
-    return Advection(WaveSum(), speed, tuple(i / 100 for i in range(frames)))
+    return Advection(WaveSum(), speed, instants(frames, 100))
 
 
 def square_wave(frames: int = 40) -> Advection:
     """Advection I of Lu et al. 2022: a square wave, β = 1, `frames` instants from 0 to 1."""
-    return Advection(SquareWave(), 1.0, tuple(i / (frames - 1) for i in range(frames)))
+    return Advection(SquareWave(), 1.0, equal_times(frames, 1.0))
 
 
 def square_and_arch(frames: int = 40) -> Advection:
     """Advection II of Lu et al. 2022: a square wave and an arch, β = 1, `frames` instants from 0 to 1."""
-    return Advection(SquareAndArch(), 1.0, tuple(i / (frames - 1) for i in range(frames)))
+    return Advection(SquareAndArch(), 1.0, equal_times(frames, 1.0))
 
 
 def field_sign(modes: int = 128) -> Advection:

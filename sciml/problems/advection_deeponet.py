@@ -19,9 +19,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
 from sciml.numerics.random_functions import (
+    ChebyshevSum,
+    FunctionLaw,
     GaussianProcess,
     Sensors,
     chebyshev,
@@ -56,11 +59,12 @@ class AdvectionFromFunction(Problem):
         queries: points per sample, in the input `y`, drawn with repetition.
         instants: times from 0 to 1, both included.
     Raises:
-        ValueError: an unknown case, a number that is not possible, a law that does not live on [0, 1].
+        ValueError: an unknown case, a number that is not possible, a law that does not live on [0, 1], or in III and IV a
+            Chebyshev sum that may bring the speed below 0.6.
     """
 
     case: str
-    law: GaussianProcess = field(default_factory=GaussianProcess)
+    law: FunctionLaw = field(default_factory=GaussianProcess)
     queries: int = 100
     instants: int = 100
     title: str = field(default="advection from a random function", init=False)
@@ -69,11 +73,15 @@ class AdvectionFromFunction(Problem):
     def __post_init__(self) -> None:
         if self.case not in CASES:
             raise ValueError(f"case: got {self.case!r}, need one of {', '.join(CASES)}")
-        for name, value, least in (("queries", self.queries, 1), ("instants", self.instants, 2)):
-            if value < least:
-                raise ValueError(f"{name}: got {value}, need at least {least}")
+        check_count(queries=self.queries)
+        check_count(2, instants=self.instants)
         if self.law.span != 1:
             raise ValueError(f"law: got {self.law}, need span 1")
+        if isinstance(self.law, ChebyshevSum) and self.case in ("III", "IV") and self.law.bound > _most(self.law.count):
+            raise ValueError(
+                f"bound: got {self.law.bound:g} with count = {self.law.count} polynomials, need at most "
+                f"{_most(self.law.count):g}, with which the speed stays above 0.6"
+            )
 
     def variables(self) -> Mapping[str, Variable]:
         return {
@@ -165,3 +173,18 @@ class AdvectionFromFunction(Problem):
 def published(case: str, length: float = 0.2, queries: int = 100) -> AdvectionFromFunction:
     """V a Gaussian process of length 0.2; `queries` of the 100 x 100 points of each sample."""
     return AdvectionFromFunction(case, GaussianProcess(length), queries)
+
+
+def advection_chebyshev(case: str, count: int = 20, bound: float | None = None, queries: int = 100) -> AdvectionFromFunction:
+    """V a sum of `count` Chebyshev polynomials, amplitudes uniform on [-bound, bound).
+
+    Args:
+        bound: if not given, 1, and 4 / count for III and IV, which take no more.
+    """
+    fit = 1.0 if case in ("I", "II") else _most(count)
+    return AdvectionFromFunction(case, ChebyshevSum(count, fit if bound is None else bound), queries)
+
+
+def _most(count: int) -> float:
+    """The largest amplitudes of Chebyshev polynomials with which the sum for the travel time is good to 1e-8."""
+    return 4 / max(count, 1)

@@ -13,10 +13,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
 from sciml.numerics.random_functions import (
     ChebyshevSum,
+    FunctionLaw,
     GaussianProcess,
     Sensors,
     chebyshev_rise,
@@ -41,14 +43,13 @@ class Antiderivative(Problem):
         ValueError: fewer than 0 queries.
     """
 
-    law: GaussianProcess | ChebyshevSum
+    law: FunctionLaw
     queries: int = 0
     title: str = field(default="antiderivative", init=False)
     tolerance: float = 1e-9
 
     def __post_init__(self) -> None:
-        if self.queries < 0:
-            raise ValueError(f"queries: got {self.queries}, need at least 1, or 0 for the grid")
+        check_count(0, queries=self.queries)
 
     def variables(self) -> Mapping[str, Variable]:
         f = Variable("input", "function at the sensors")

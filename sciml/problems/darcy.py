@@ -15,11 +15,14 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive, check_power_law
 from sciml.numerics.differentiable_diffusion import diffusion_solution
 from sciml.numerics.diffusion import diffusion_operator
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
 from sciml.problems.problem import Fields, Problem, Variable
+
+_SCALES = 40  # beyond, phases have lost their digits
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,10 @@ class TwoPhase:
     below: float
     modes: int = 128
 
+    def __post_init__(self) -> None:
+        check_positive(above=self.above, below=self.below)
+        _check_field(self.alpha, self.tau, self.modes)
+
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
         g = _field(self.alpha, self.tau, self.modes, domain, seeds)
         above, below = torch.tensor([self.above, self.below], dtype=torch.float64)
@@ -52,8 +59,17 @@ class Lognormal:
     tau: float
     modes: int = 128
 
+    def __post_init__(self) -> None:
+        _check_field(self.alpha, self.tau, self.modes)
+
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
         return _field(self.alpha, self.tau, self.modes, domain, seeds).exp()
+
+
+def _check_field(alpha: float, tau: float, modes: int) -> None:
+    check_power_law(alpha, tau)
+    check_positive(tau=tau)
+    check_count(modes=modes)
 
 
 def _field(alpha: float, tau: float, modes: int, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
@@ -77,6 +93,10 @@ class Waves:
     """
 
     scales: int = 6
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.scales <= _SCALES:
+            raise ValueError(f"scales: got {self.scales}, need 1 to {_SCALES}")
 
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
         x, y = domain.mesh()

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_positive, check_range, check_times, instants
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
 from sciml.numerics.random_waves import WaveSum
@@ -51,12 +52,9 @@ class DiffusionReaction(Evolution):
     tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        if not self.diffusivity >= 0:
-            raise ValueError(f"diffusivity: got {self.diffusivity}, need 0 or more")
-        if len(self.times) < 2 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow")
-        if not self.rate > 0:
-            raise ValueError(f"rate: got {self.rate}, need a positive number")
+        check_range(0, diffusivity=self.diffusivity)
+        check_positive(rate=self.rate)
+        check_times(self.times)
         if not 0 < self.step * self.rate <= 1:
             raise ValueError(f"step: got {self.step}, unstable beyond {1 / self.rate:g}, 1 / rate; {0.1 / self.rate:g} works")
 
@@ -121,8 +119,8 @@ def fisher(diffusivity: float = 0.5, rate: float = 1.0, frames: int = 101) -> Di
     Published for each of `DIFFUSIVITIES` with each of `REACTION_RATES`.
     """
     # The first wave decays by ν (2π)² per unit of time: a twentieth of that time is a step.
-    times = tuple(i / 100 for i in range(frames))
-    return DiffusionReaction(WaveSum(largest=4), diffusivity, rate, times, step=min(0.01, 1.25e-3 / diffusivity))
+    step = 1.25e-3 / max(diffusivity, 0.125)
+    return DiffusionReaction(WaveSum(largest=4), diffusivity, rate, instants(frames, 100), step)
 
 
 @lru_cache(maxsize=8)

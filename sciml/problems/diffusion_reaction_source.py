@@ -16,9 +16,19 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive, check_range
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.numerics.random_functions import GaussianProcess, Sensors, chebyshev, chebyshev_rise, grid_points, integration
+from sciml.numerics.random_functions import (
+    ChebyshevSum,
+    FunctionLaw,
+    GaussianProcess,
+    Sensors,
+    chebyshev,
+    chebyshev_rise,
+    grid_points,
+    integration,
+)
 from sciml.numerics.spectral import Etdrk4, etdrk4, steps_between
 from sciml.problems.problem import Evolution, Fields, Variable, relative_distance
 
@@ -48,7 +58,7 @@ class DiffusionReactionSource(Evolution):
 
     diffusion: float = 0.01
     reaction: float = 0.01
-    law: GaussianProcess = field(default_factory=GaussianProcess)
+    law: FunctionLaw = field(default_factory=GaussianProcess)
     queries: int = 100
     instants: int = 100
     modes: int = 191
@@ -58,11 +68,11 @@ class DiffusionReactionSource(Evolution):
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        for name, value, least in (("queries", self.queries, 1), ("instants", self.instants, 2), ("modes", self.modes, 8)):
-            if value < least:
-                raise ValueError(f"{name}: got {value}, need at least {least}")
-        if not 0 < self.diffusion < math.inf or not math.isfinite(self.reaction):
-            raise ValueError(f"diffusion, reaction: got {self.diffusion}, {self.reaction}, need finite numbers, D positive")
+        check_count(queries=self.queries)
+        check_count(2, instants=self.instants)
+        check_count(8, modes=self.modes)
+        check_positive(diffusion=self.diffusion)
+        check_range(reaction=self.reaction)
         if self.law.span != 1:
             raise ValueError(f"law: got {self.law}, need span 1")
         steps_between(0.0, self.interval, self.step)
@@ -200,3 +210,10 @@ def _legendre(count: int) -> tuple[Tensor, Tensor]:
 def published(queries: int = 100, length: float = 0.2, step: float = 1 / 99) -> DiffusionReactionSource:
     """D = k = 0.01 and a Gaussian process of length 0.2; `queries` of the 100 x 100 points of each sample."""
     return DiffusionReactionSource(law=GaussianProcess(length), queries=queries, step=step)
+
+
+def diffusion_reaction_chebyshev(
+    count: int = 20, bound: float = 1.0, queries: int = 100, step: float = 1 / 99
+) -> DiffusionReactionSource:
+    """D = k = 0.01 and a sum of `count` Chebyshev polynomials, amplitudes uniform on [-bound, bound), as source."""
+    return DiffusionReactionSource(law=ChebyshevSum(count, bound), queries=queries, step=step)

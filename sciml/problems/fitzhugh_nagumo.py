@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive, check_power_law, check_range, check_times, instants
 from sciml.numerics.cosine_transform import cosine_transform, inverse_cosine_transform, neumann_eigenvalues
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
@@ -48,6 +49,11 @@ class SmoothField:
     alpha: float = 3.0
     tau: float = 10.0
     modes: int = 32
+
+    def __post_init__(self) -> None:
+        check_power_law(self.alpha, self.tau)
+        check_positive(tau=self.tau)  # the constant takes part
+        check_count(modes=self.modes)
 
     def draw(self, domain: Domain, seeds: Seeds, name: str) -> Float[Tensor, "sample *space"]:
         law = PowerLaw(self.alpha, self.tau)
@@ -83,12 +89,11 @@ class FitzHughNagumo(Evolution):
     tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        if not min(self.diffusivities) >= 0:
-            raise ValueError(f"diffusivities: got {self.diffusivities}, need 0 or more")
-        if len(self.times) < 2 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow")
-        if not self.step > 0:
-            raise ValueError(f"step: got {self.step}, need a positive number; 0.0125 works")
+        for diffusivity in self.diffusivities:
+            check_range(0, diffusivities=diffusivity)
+        check_times(self.times)
+        check_range(threshold=self.threshold)
+        check_positive(step=self.step)
 
     def variables(self) -> Mapping[str, Variable]:
         return {
@@ -175,12 +180,12 @@ def _scheme(diffusivities: tuple[float, float], domain: Domain, cosine_series: b
 
 def pdebench(frames: int = 101) -> FitzHughNagumo:
     """Noise in every cell, t = 0, 0.05, ..., 5, the second difference in space (Takamoto et al. 2022)."""
-    return FitzHughNagumo(CellNoise(), tuple(i / 20 for i in range(frames)))
+    return FitzHughNagumo(CellNoise(), instants(frames, 20))
 
 
 def smooth(frames: int = 101) -> FitzHughNagumo:
     """The same equation and instants from smooth fields of variance 1, by cosine series: functions that no grid decides."""
-    return FitzHughNagumo(SmoothField(), tuple(i / 20 for i in range(frames)), cosine_series=True)
+    return FitzHughNagumo(SmoothField(), instants(frames, 20), cosine_series=True)
 
 
 __all__ = ["CellNoise", "FitzHughNagumo", "SmoothField", "pdebench", "smooth"]

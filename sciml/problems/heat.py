@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive, check_power_law, check_times, equal_times
 from sciml.numerics.domain import Domain
 from sciml.numerics.eigenfunctions import check_modes, check_span, eigenfunctions, lowest
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
@@ -28,6 +29,10 @@ class FieldLaw:
     tau: float = 3.0
     scale: float = 1.0
     modes: int = 32
+
+    def __post_init__(self) -> None:
+        check_count(modes=self.modes)
+        check_power_law(self.alpha, self.tau, self.scale)
 
     def draw(self, domain: Domain, seeds: Seeds, name: str) -> Float[Tensor, "sample *space"]:
         check_modes(domain, self.modes)
@@ -54,10 +59,8 @@ class Heat(Evolution):
     tolerance: float = 1e-12
 
     def __post_init__(self) -> None:
-        if not 0 < self.diffusivity < math.inf:
-            raise ValueError(f"diffusivity: got {self.diffusivity}, need a positive finite number")
-        if len(self.times) < 2 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow")
+        check_positive(diffusivity=self.diffusivity)
+        check_times(self.times)
 
     def variables(self) -> Mapping[str, Variable]:
         return {"u": Variable("state", "temperature", in_time=True)}
@@ -80,7 +83,7 @@ class Heat(Evolution):
         return {"u": torch.cat([first, torch.stack(later, 1)[:, :, None]], 1)}
 
     def residual(self, fields: Fields, domain: Domain) -> Float[Tensor, "sample"]:
-        """The first and the last interval solved again."""
+        """The first, the middle and the last interval solved again."""
 
         def advance(state: Tensor, start: float, stop: float) -> Tensor:
             return self._advance(state, domain, stop - start)
@@ -117,7 +120,7 @@ class Heat(Evolution):
 
 def cooling(diffusivity: float = 0.01, frames: int = 21, duration: float = 1.0, modes: int = 32) -> Heat:
     """`frames` instants from 0 to `duration`; with the defaults the longest waves of the unit box lose a tenth to a third."""
-    return Heat(diffusivity, tuple(i * duration / (frames - 1) for i in range(frames)), FieldLaw(modes=modes))
+    return Heat(diffusivity, equal_times(frames, duration), FieldLaw(modes=modes))
 
 
 __all__ = ["FieldLaw", "Heat", "cooling"]

@@ -18,6 +18,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.numerics.block_elimination import solve_nine_point
+from sciml.numerics.checks import check_count, check_positive, check_power_law, check_range
 from sciml.numerics.domain import Axis, Domain
 from sciml.numerics.finite_elements import ElementMatrix, edge_load, gauss_points, mass, stiffness
 from sciml.numerics.random_fields import PowerLaw, Seeds, evaluate_modes
@@ -39,6 +40,15 @@ class WaveSpeed:
     alpha: float = 2.0
     tau: float = 3.0
     modes: int = 100
+
+    def __post_init__(self) -> None:
+        check_positive(mean=self.mean)
+        if not abs(self.spread) < self.mean:
+            raise ValueError(
+                f"spread: got {self.spread}, need less than the mean, {self.mean}, so that all speeds are positive"
+            )
+        check_power_law(self.alpha, self.tau)
+        check_count(modes=self.modes)
 
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
         numbers = seeds.normal("speed", self.modes)
@@ -75,9 +85,10 @@ class Helmholtz(Problem):
     tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        if not self.frequency > 0:
-            raise ValueError(f"frequency: got {self.frequency}, need a positive number")
-        if len(self.load) != 4 or any(b <= a for a, b in pairwise(self.load)):
+        check_positive(frequency=self.frequency)
+        for place in self.load:
+            check_range(load=place)
+        if len(self.load) != 4 or not all(b > a for a, b in pairwise(self.load)):
             raise ValueError(f"load: got {self.load}, need four coordinates that grow")
 
     def variables(self) -> Mapping[str, Variable]:

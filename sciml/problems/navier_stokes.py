@@ -16,6 +16,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import MOST, check_count, check_positive, check_power_law, check_range, check_times, instants
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
 from sciml.numerics.vorticity import Flow, SpectralFlow
@@ -29,6 +30,11 @@ class PlaneWave:
     sine: float
     cosine: float
     waves: tuple[int, int] = (1, 1)
+
+    def __post_init__(self) -> None:
+        check_range(sine=self.sine, cosine=self.cosine)
+        for wave in self.waves:
+            check_range(-MOST, MOST, waves=wave)
 
     def on(self, domain: Domain) -> Float[Tensor, "x y"]:
         x, y = ((m - a.origin) / a.length for m, a in zip(domain.mesh(), domain.axes, strict=True))
@@ -53,6 +59,10 @@ class GaussianVorticity:
     scale: float
     modes: int
 
+    def __post_init__(self) -> None:
+        check_power_law(self.alpha, self.tau, self.scale)
+        check_count(modes=self.modes)
+
     def draw(self, domain: Domain, seeds: Seeds, name: str) -> Float[Tensor, "sample x y"]:
         return gaussian_field(domain, PowerLaw(self.alpha, self.tau, self.scale), seeds, modes=self.modes, name=name)
 
@@ -72,6 +82,9 @@ class NavierStokes(Evolution):
     times: tuple[float, ...]  # pyright: ignore[reportIncompatibleVariableOverride]
     title: str = "Navier-Stokes, vorticity"
     tolerance: float = 1e-10
+
+    def __post_init__(self) -> None:
+        check_times(self.times)
 
     def variables(self) -> Mapping[str, Variable]:
         return {"w": Variable("state", "vorticity", in_time=True)}
@@ -100,7 +113,7 @@ class NavierStokes(Evolution):
         return {"w": torch.stack(frames, 1)[:, :, None]}
 
     def residual(self, fields: Fields, domain: Domain) -> Float[Tensor, "sample"]:
-        """The first and the last interval solved again."""
+        """The first, the middle and the last interval solved again."""
         w = fields["w"][:, :, 0]
         flow, forcing = SpectralFlow(self.flow, domain, w), self.forcing.on(domain).to(w)
         return restart_residual(lambda state, start, stop: flow.advance(state, forcing, start, stop), w, self.times)
@@ -146,6 +159,9 @@ class ForcedVorticity(Evolution):
     title: str = "Navier-Stokes, forcing to vorticity"
     tolerance: float = 1e-10
     times: tuple[float, ...] = field(default=(), init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
+
+    def __post_init__(self) -> None:
+        check_positive(duration=self.duration)
 
     def variables(self) -> Mapping[str, Variable]:
         return {"f": Variable("input", "forcing of the vorticity"), "w": Variable("target", "vorticity")}
@@ -204,6 +220,7 @@ def forcing_to_vorticity(
         step: fit for 128 x 128 points.
         modes: of the law per axis; 85 are all that 128 x 128 points keep.
     """
+    check_positive(reynolds=reynolds)
     law = GaussianVorticity(alpha=4.0, tau=3.0, scale=27.0, modes=modes)
     return ForcedVorticity(Flow(1 / reynolds, step), law, duration)
 
@@ -226,10 +243,11 @@ def published(
         modes: of the law per axis; 171 are all that 256 x 256 points keep, 43 all that 64 x 64 keep.
     """
     last = duration if duration is not None else {1e-3: 50, 1e-4: 30}.get(viscosity, 20)
+    check_count(duration=last)
     fit = 1e-4 if scheme == "crank_nicolson" else 0.01 if viscosity >= 1e-3 else 0.005
     return NavierStokes(
         Flow(viscosity, fit if step is None else step, scheme=scheme),
         PlaneWave(0.1, 0.1, (1, 1)),
         GaussianVorticity(alpha=2.5, tau=7.0, scale=7.0**1.5, modes=modes),
-        tuple(float(t) for t in range(last + 1)),
+        instants(last + 1, 1),
     )

@@ -17,9 +17,10 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_count, check_positive, check_range
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.numerics.random_functions import GaussianProcess, Sensors, chebyshev
+from sciml.numerics.random_functions import ChebyshevSum, FunctionLaw, GaussianProcess, Sensors, chebyshev
 from sciml.numerics.runge_kutta import forced_path, hermite
 from sciml.numerics.spectral import steps_between
 from sciml.problems.problem import Evolution, Fields, Variable
@@ -41,6 +42,9 @@ class Decay:
 
     bound: float = 20.0
     start: tuple[float, float] = field(default=(1.0, 0.0), init=False)
+
+    def __post_init__(self) -> None:
+        check_positive(bound=self.bound)
 
     def slope(self, state: Float[Tensor, "sample 2"], forcing: Float[Tensor, "sample 1"]) -> Float[Tensor, "sample 2"]:
         return torch.cat([state[:, 1:], forcing * state[:, :1]], 1)
@@ -67,6 +71,9 @@ class Pendulum:
     stiffness: float = 1.0
     bound: float = field(default=math.inf, init=False)
     start: tuple[float, float] = field(default=(0.0, 0.0), init=False)
+
+    def __post_init__(self) -> None:
+        check_range(stiffness=self.stiffness)
 
     def slope(self, state: Float[Tensor, "sample 2"], forcing: Float[Tensor, "sample 1"]) -> Float[Tensor, "sample 2"]:
         return torch.cat([state[:, 1:], torch.add(forcing, torch.sin(state[:, :1]), alpha=-self.stiffness)], 1)
@@ -100,7 +107,7 @@ class OrdinaryDifferential(Evolution):
     """
 
     equation: Decay | Pendulum
-    law: GaussianProcess
+    law: FunctionLaw
     queries: int = 0
     step: float = 1 / 400
     times: tuple[float, ...] = field(default=(), init=False)  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -108,8 +115,7 @@ class OrdinaryDifferential(Evolution):
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        if self.queries < 0:
-            raise ValueError(f"queries: got {self.queries}, need at least 1, or 0 for the grid")
+        check_count(0, queries=self.queries)
         steps_between(0.0, self.law.span, self.step)
 
     def variables(self) -> Mapping[str, Variable]:
@@ -224,3 +230,18 @@ def pendulum(
 ) -> OrdinaryDifferential:
     """A gravity pendulum on [0, span], its torque a Gaussian process; published with length 0.2, span 1, k = 1."""
     return OrdinaryDifferential(Pendulum(stiffness), GaussianProcess(length, span), queries, step)
+
+
+def decay_chebyshev(count: int = 20, bound: float = 1.0, queries: int = 0, step: float = 1 / 4000) -> OrdinaryDifferential:
+    """s' = -s² + u on [0, 1], u a sum of `count` Chebyshev polynomials, amplitudes uniform on [-bound, bound).
+
+    Such sums turn quickly at both ends of the span: hence the short step.
+    """
+    return OrdinaryDifferential(Decay(), ChebyshevSum(count, bound), queries, step)
+
+
+def pendulum_chebyshev(
+    count: int = 20, bound: float = 1.0, stiffness: float = 1.0, queries: int = 0, step: float = 1 / 4000
+) -> OrdinaryDifferential:
+    """A gravity pendulum on [0, 1], its torque a sum of `count` Chebyshev polynomials; see `decay_chebyshev`."""
+    return OrdinaryDifferential(Pendulum(stiffness), ChebyshevSum(count, bound), queries, step)

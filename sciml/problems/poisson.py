@@ -17,11 +17,14 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sciml.numerics.aggregation import solve_conductance
+from sciml.numerics.checks import check_count, check_positive, check_power_law, check_range
 from sciml.numerics.conductance import ConductanceOperator, conductance_operator
 from sciml.numerics.domain import Axis, Domain
 from sciml.numerics.random_fields import PowerLaw, Seeds, gaussian_field
 from sciml.problems.problem import Fields, Problem, Variable
 from sciml.problems.smoke_plume import SmokePlume
+
+_DEVIATION = 4.0  # a contrast of about 1e11 within a sample, beyond which rounding leaves nothing of the small ones
 
 
 @dataclass(frozen=True)
@@ -39,6 +42,12 @@ class BallsAndBoxes:
     smallest: float = 0.03
     largest: float = 0.12
 
+    def __post_init__(self) -> None:
+        check_count(count=self.count)
+        check_range(0, smallest=self.smallest)
+        if not self.smallest <= self.largest <= 0.5:
+            raise ValueError(f"largest: got {self.largest}, need smallest = {self.smallest:g} to 0.5, which spans the domain")
+
     def draw(self, domain: Domain, seeds: Seeds) -> Bool[Tensor, "sample *space"]:
         dim, unit = domain.dim, min(a.length for a in domain.axes)
         numbers = seeds.uniform("obstacle", self.count * (1 + 2 * dim)).reshape(-1, self.count, 1 + 2 * dim)
@@ -53,6 +62,12 @@ class BallsAndBoxes:
             ball = sum((x.square() for x in away), torch.zeros(())) <= half[:, 0].square()
             box = torch.stack([x <= half[:, k] for k, x in enumerate(away)]).all(0)
             solid |= torch.where(kind[:, 0] < 0.5, ball, box)
+        full = torch.nonzero(solid.flatten(1).all(1))
+        if len(full):
+            raise ValueError(
+                f"obstacles: sample {seeds.samples[int(full[0])]} is solid in all cells, with count = {self.count} and "
+                f"largest = {self.largest:g}; need fewer or smaller ones, or more cells"
+            )
         return solid
 
 
@@ -74,8 +89,9 @@ class LogNormal:
     modes: int = 32
 
     def __post_init__(self) -> None:
-        if not 0 < self.length < math.inf:
-            raise ValueError(f"length: got {self.length}, need a positive finite number")
+        check_positive(length=self.length)
+        check_range(0, _DEVIATION, deviation=self.deviation)
+        check_count(modes=self.modes)
 
     def draw(self, domain: Domain, seeds: Seeds) -> Float[Tensor, "sample *space"]:
         longest = max(axis.length for axis in domain.axes)
@@ -103,6 +119,10 @@ class GaussianSource:
     alpha: float = 1.0
     tau: float = 1.0
     modes: int = 64
+
+    def __post_init__(self) -> None:
+        check_power_law(self.alpha, self.tau)
+        check_count(modes=self.modes)
 
     def draw(self, domain: Domain, seeds: Seeds, operator: ConductanceOperator) -> Float[Tensor, "sample *space"]:
         """Zero in obstacles, and balanced over fluid that touches no `dirichlet` side."""
@@ -192,9 +212,15 @@ def obstacles(count: int = 8, largest: float = 0.12, modes: int = 64) -> Poisson
     return Poisson(GaussianSource(modes=modes), BallsAndBoxes(count, largest=largest))
 
 
-def conductance(length: float = 0.1, deviation: float = 1.0, modes: int = 64) -> Poisson:
-    """A smooth lognormal conductance, a Gaussian source."""
-    return Poisson(GaussianSource(modes=modes), conductance=LogNormal(length, deviation))
+def conductance(length: float = 0.1, deviation: float = 1.0, modes: int = 64, conductance_modes: int | None = None) -> Poisson:
+    """A smooth lognormal conductance, a Gaussian source.
+
+    Args:
+        modes: of the source, per axis.
+        conductance_modes: of the conductance, per axis; 32 if not given. They must reach 2 sides / length.
+    """
+    law = LogNormal(length, deviation) if conductance_modes is None else LogNormal(length, deviation, conductance_modes)
+    return Poisson(GaussianSource(modes=modes), conductance=law)
 
 
 def smoke(count: int = 4, largest: float = 0.12, steps: int = 16, step: float = 0.05) -> Poisson:

@@ -122,15 +122,15 @@ def relative_distance(u: Float[Tensor, "sample *axes"], v: Float[Tensor, "sample
 def restart_residual(
     advance: Callable[[Tensor, float, float], Tensor], frames: Float[Tensor, "sample time *state"], times: Sequence[float]
 ) -> Float[Tensor, "sample"]:
-    """How far frames are from what the scheme makes of the frame before: the larger of the first and the last interval.
+    """How far frames are from what the scheme makes of the frame before: the first, the middle and the last interval, at worst.
 
-    The residual of an evolution of which a few instants are kept: two intervals are solved again.
+    The residual of an evolution of which a few instants are kept; these intervals are solved again.
 
     Args:
         advance: (state, from, to) -> state; the same that `solve` goes by from one frame to the next.
         times: of the frames, at least two.
     """
-    places = sorted({1, len(times) - 1})
+    places = sorted({1, len(times) // 2, len(times) - 1})
     again = [advance(frames[:, i - 1], times[i - 1], times[i]) for i in places]
     gaps = [relative_distance(frame, frames[:, i]) for frame, i in zip(again, places, strict=True)]
     return torch.stack(gaps).amax(0)

@@ -14,6 +14,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import LARGEST, check_positive, check_times, instants
 from sciml.numerics.domain import Domain
 from sciml.numerics.finite_volumes import advance, outflow
 from sciml.numerics.random_fields import Seeds
@@ -33,10 +34,11 @@ class RadialDam:
     outer: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.outer <= self.inner:
+        check_positive(inner=self.inner, outer=self.outer)
+        if self.outer > self.inner:
             raise ValueError(f"inner, outer: got {self.inner}, {self.outer}, need 0 < outer <= inner")
-        if not 0 < self.radius[0] <= self.radius[1]:
-            raise ValueError(f"radius: got {self.radius}, need a range of positive numbers")
+        if not 0 < self.radius[0] <= self.radius[1] <= LARGEST:
+            raise ValueError(f"radius: got {self.radius}, need a range of positive finite numbers")
 
     def draw(self, seeds: Seeds) -> Float[Tensor, "sample 1"]:
         low, high = self.radius
@@ -78,10 +80,10 @@ class ShallowWater(Evolution):
     tolerance: float = 1e-10
 
     def __post_init__(self) -> None:
-        if len(self.times) < 2 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow")
-        if not self.gravity > 0:
-            raise ValueError(f"gravity: got {self.gravity}, need a positive number")
+        check_times(self.times)
+        check_positive(gravity=self.gravity)
+        if self.dim not in (1, 2, 3):
+            raise ValueError(f"dim: got {self.dim}, need 1, 2 or 3")
         if not 0 < self.courant <= 1:
             raise ValueError(f"courant: got {self.courant}, unstable beyond 1; 0.75 works")
 
@@ -212,7 +214,7 @@ class _Flux:
 
 def radial_dam_break(frames: int = 101) -> ShallowWater:
     """Radius uniform on [0.3, 0.7), heights 2 and 1, g = 1, `frames` instants 0.01 apart (Takamoto et al. 2022)."""
-    return ShallowWater(RadialDam(), tuple(i / 100 for i in range(frames)))
+    return ShallowWater(RadialDam(), instants(frames, 100))
 
 
 __all__ = ["RadialDam", "ShallowWater", "radial_dam_break"]

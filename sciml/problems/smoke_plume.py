@@ -16,6 +16,7 @@ from torch import Tensor
 from torch.nn.functional import grid_sample
 
 from sciml.numerics.aggregation import solve_conductance
+from sciml.numerics.checks import check_count, check_positive
 from sciml.numerics.conductance import ConductanceOperator
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
@@ -50,11 +51,8 @@ class SmokePlume:
     tolerance: float = 1e-8
 
     def __post_init__(self) -> None:
-        if self.steps < 1:
-            raise ValueError(f"steps: got {self.steps}, need at least 1")
-        for name, value in (("step", self.step), ("buoyancy", self.buoyancy)):
-            if not 0 < value < float("inf"):
-                raise ValueError(f"{name}: got {value}, need a positive finite number")
+        check_count(steps=self.steps)
+        check_positive(step=self.step, buoyancy=self.buoyancy, tolerance=self.tolerance)
 
     def draw(self, domain: Domain, seeds: Seeds, operator: ConductanceOperator) -> Float[Tensor, "sample *space"]:
         """The source of each sample, around the obstacles of `operator`.

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.numerics.checks import check_positive, check_times, equal_times
 from sciml.numerics.domain import Domain
 from sciml.numerics.eigenfunctions import check_span, eigenfunctions, lowest
 from sciml.numerics.random_fields import Seeds
@@ -41,10 +42,8 @@ class Wave(Evolution):
     tolerance: float = 1e-11
 
     def __post_init__(self) -> None:
-        if not 0 < self.speed < math.inf:
-            raise ValueError(f"speed: got {self.speed}, need a positive finite number")
-        if len(self.times) < 2 or list(self.times) != sorted(set(self.times)):
-            raise ValueError(f"times: got {self.times[:3]}..., need at least two that grow")
+        check_positive(speed=self.speed)
+        check_times(self.times)
 
     def variables(self) -> Mapping[str, Variable]:
         return {
@@ -75,7 +74,7 @@ class Wave(Evolution):
         return {"u": frames[:, :, :1], "v": frames[:, :, 1:]}
 
     def residual(self, fields: Fields, domain: Domain) -> Float[Tensor, "sample"]:
-        """The first and the last interval solved again; displacements count as the velocities they swing with."""
+        """The first, the middle and the last interval solved again; displacements count as the velocities they swing with."""
         unit = self.speed * math.sqrt(lowest(domain)[1])
         scaled = torch.cat([unit * fields["u"], fields["v"]], 2)
 
@@ -125,8 +124,7 @@ class Wave(Evolution):
 
 def ringing(speed: float = 1.0, frames: int = 41, duration: float = 2.0, modes: int = 32) -> Wave:
     """A displacement let go from rest, `frames` instants from 0 to `duration`."""
-    times = tuple(i * duration / (frames - 1) for i in range(frames))
-    return Wave(speed, times, FieldLaw(alpha=3.0, modes=modes))
+    return Wave(speed, equal_times(frames, duration), FieldLaw(alpha=3.0, modes=modes))
 
 
 __all__ = ["Wave", "ringing"]

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from matplotlib.figure import Figure
 from PIL import Image
 
 from data.made_sets import KINDS, LINE, PLANE, fields_in_time, values_of, waves, write_folder
@@ -121,7 +122,7 @@ def test_show_draws_every_kind_of_set(sciml, made, tmp_path, kind, ending):
     out = tmp_path / "pictures" / f"one{ending}"
     one = ("--variable", "v") if kind == "fields in time" else ()
     status, told, err = sciml("show", made[kind], "--sample", 2, *one, "-o", out)
-    if kind == "maps" and ending == ".gif":
+    if kind in ("maps", "values at points") and ending == ".gif":
         assert status == 1
         assert "nothing in this sample changes in time" in err
         assert not list(out.parent.iterdir())
@@ -132,6 +133,24 @@ def test_show_draws_every_kind_of_set(sciml, made, tmp_path, kind, ending):
         colours = np.asarray(picture.convert("RGB")).reshape(-1, 3)
     assert len(np.unique(colours, axis=0)) > 20
     assert [file.name for file in out.parent.iterdir()] == [out.name]
+
+
+def test_show_draws_values_at_the_points_of_their_set(sciml, made, tmp_path, monkeypatch):
+    drawn = []
+    monkeypatch.setattr(Figure, "savefig", lambda figure, out: (drawn.append(figure), out.write_bytes(b"picture")))
+    source = open_set(made["values at points"])
+    y, s = (source.read(name, [2])[0].numpy() for name in ("y", "s"))
+    for one, fields in ((), 1), (("--variable", "s"), 0):
+        status, told, err = sciml("show", made["values at points"], "--sample", 2, *one, "-o", tmp_path / f"{fields}.png")
+        assert (status, err) == (0, "")
+        assert "not shown" not in told
+        axes = drawn[-1].axes
+        assert len([ax for ax in axes if ax.lines]) == fields
+        dots = [ax.collections[0] for ax in axes if ax.get_xlabel() == "y[0] [m]"]
+        assert [one.colorbar.ax.get_ylabel() for one in dots] == ["s[0] [K]", "s[1] [K]"]
+        for component, one in enumerate(dots):
+            assert np.array_equal(one.get_offsets(), y.astype(np.float64))
+            assert np.array_equal(one.get_array(), s[:, component])
 
 
 def test_show_names_the_picture_after_the_set_and_takes_one_variable(sciml, made, tmp_path, monkeypatch):
@@ -242,12 +261,13 @@ def test_info_tells_instants_layout_and_what_is_slow(sciml, made, tmp_path):
         (("show", "FIELDS", "--sample", "5"), "--sample: got 5"),
         (("show", "FIELDS", "--sample", "-1"), "--sample: got -1"),
         (("show", "FIELDS", "--variable", "w"), "--variable: got 'w'"),
+        (("show", "POINTS", "--variable", "y"), "variable y: has no grid and does not change in time"),
         (("show", "FIELDS", "--variable", "nu"), "variable nu: has no grid and does not change in time"),
     ],
 )
 def test_mistakes_are_one_line_and_leave_nothing(sciml, made, arguments, words, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    known = {"FIELDS": made["fields in time"], "SERIES": made["series of unequal length"]}
+    known = {"FIELDS": made["fields in time"], "SERIES": made["series of unequal length"], "POINTS": made["values at points"]}
     status, _, err = sciml(*(known.get(argument, argument) for argument in arguments))
     assert status == 1
     assert words in err

@@ -35,6 +35,12 @@ PARTICLES = (
     VariableInfo("radius", "coefficient", "um", "of each", (7, 1), torch.float32, particles=True),
 )
 
+AT_POINTS = (
+    VariableInfo("f", "input", "N", "function at the sensors", (1, 8), torch.float32),
+    VariableInfo("y", "input", "m", "where it is asked for", (7, 2), torch.float32, particles=True),
+    VariableInfo("s", "target", "K", "answers at y", (7, 2), torch.float64, particles=True),
+)
+
 
 def values_of(variables, samples, seed=0):
     """Normal numbers about 3, reproducible; of `bool` their sign."""
@@ -81,10 +87,15 @@ def waves(folder: Path) -> Path:
     return write_folder(folder, WAVES, LINE, values_of(WAVES, 4), TimeGrid(np.arange(4) / 4))
 
 
+def at_points(folder: Path) -> Path:
+    return write_folder(folder, AT_POINTS, LINE, values_of(AT_POINTS, 4))
+
+
 KINDS = {
     "fields in time": fields_in_time,
     "series of unequal length": series_of_unequal_length,
     "particles": particles,
     "maps": maps,
     "waves": waves,
+    "values at points": at_points,
 }

@@ -74,14 +74,15 @@ def test_manifests_hold_what_is_conserved_and_the_effect_of_half_the_step(made):
     for manifest in manifests:
         assert len(manifest["conserved"]["energy"]) == manifest["samples"]
         assert max(manifest["conserved"]["energy"]) < 1e-13
-    halving = {sample: answers for manifest in manifests for sample, answers in manifest["halving"].items()}
-    (sample,) = halving
-    assert int(sample) in halved_samples(oscillators(made.parent))
-    # The midpoint rule turns by rate h (1 - (rate h)^2 / 12) per step: half of it is off by a quarter of that.
-    rate = float(torch.cat([open_set(made / s).read("rate", slice(None)) for s in ("train", "test")])[int(sample), 0])
-    phase = rate * (rate * 0.05) ** 2 / 12 * (1 - 1 / 4) * 1.5
-    assert halving[sample].keys() == {"q", "end"}
-    assert halving[sample]["q"] == pytest.approx(phase / 3**0.5 * (1 + 1 / 9) ** 0.5, rel=0.02)
+        assert len(manifest["halving"]) == 1
+    halving = {int(sample): answers for manifest in manifests for sample, answers in manifest["halving"].items()}
+    assert halving.keys() == halved_samples(oscillators(made.parent))
+    rates = torch.cat([open_set(made / s).read("rate", slice(None)) for s in ("train", "test")])[:, 0]
+    for sample, answers in halving.items():
+        # The midpoint rule turns by rate h (1 - (rate h)^2 / 12) per step: half of it is off by a quarter of that.
+        phase = float(rates[sample]) ** 3 * 0.01**2 / 12 * (1 - 1 / 4) * 1.5
+        assert answers.keys() == {"q", "end"}
+        assert answers["q"] == pytest.approx(phase / 3**0.5 * (1 + 1 / 9) ** 0.5, rel=0.02)
 
 
 def test_steady_problems_have_residuals_alone(tmp_path):
@@ -90,12 +91,17 @@ def test_steady_problems_have_residuals_alone(tmp_path):
     assert (manifest["conserved"], manifest["halving"]) == ({}, {})
 
 
-def test_one_percent_of_a_large_set_is_solved_again_wherever_the_shards_end(tmp_path):
+def test_one_percent_of_every_shard_is_solved_again_and_at_least_one(tmp_path):
     card = oscillators(tmp_path).changed(samples={"train": 900, "test": 100})
-    chosen = halved_samples(card)
-    assert len(chosen) == 10
-    assert chosen == halved_samples(replace(card, storage=Storage("float64", shard=50, block=10)))
-    assert chosen != halved_samples(card.changed(seed=12))
+    for size, each in ((300, 3), (50, 1)):
+        chosen = halved_samples(replace(card, storage=Storage("float64", shard=size, block=10)))
+        assert [len(chosen & set(range(i, i + size))) for i in range(0, 900, size)] == [each] * (900 // size)
+    assert halved_samples(card) != halved_samples(card.changed(seed=12))
+
+
+def test_a_step_that_does_not_converge_is_a_warning(tmp_path):
+    with pytest.warns(UserWarning, match=r"sample \d+: half the step in time changes (q|end) by [0-9.]+ of its norm"):
+        generate(oscillators(tmp_path, step=0.5), tmp_path / "out", split="test")
 
 
 def test_a_sound_evolution_is_sound(made):
@@ -105,10 +111,10 @@ def test_a_sound_evolution_is_sound(made):
 
 
 def test_energy_that_is_lost_is_found_though_the_scheme_agrees_with_itself(tmp_path):
-    generate(oscillators(tmp_path, leak=1e-3), tmp_path / "out", split="test")
+    generate(oscillators(tmp_path, leak=1e-5), tmp_path / "out", split="test")
     manifest = read_manifest(tmp_path / "out" / "test" / "shard-00000.json")
     assert manifest["residual"] < 1e-13
-    assert min(manifest["conserved"]["energy"]) == pytest.approx(1 - (1 - 1e-3) ** 60, rel=1e-6)
+    assert min(manifest["conserved"]["energy"]) == pytest.approx(1 - (1 - 1e-5) ** 300, rel=1e-6)
 
 
 def test_a_changed_number_of_what_is_conserved_is_named(made, tmp_path):
@@ -124,12 +130,13 @@ def test_a_changed_number_of_what_is_conserved_is_named(made, tmp_path):
 
 def test_a_changed_effect_of_half_the_step_is_named(made, tmp_path):
     out = copied(made, tmp_path)
-    (path,) = (path for path in out.rglob("shard-*.json") if read_manifest(path)["halving"])
-    ((sample, answers),) = read_manifest(path)["halving"].items()
-    rewritten(path, halving={sample: {**answers, "q": answers["q"] * 1.1}})
-    report = check(out, trust=TRUST)
-    assert [(fault.path, fault.sample) for fault in report.faults] == [(path.with_suffix(".h5"), int(sample))]
-    assert "for the change of q by half the step, made again it is" in report.faults[0].message
+    for path in out.rglob("shard-*.json"):
+        ((sample, answers),) = read_manifest(path)["halving"].items()
+        rewritten(path, halving={sample: {**answers, "q": answers["q"] * 1.1}})
+    report = check(out, trust=TRUST)  # makes one of them again
+    (fault,) = report.faults
+    assert fault.sample in halved_samples(oscillators(made.parent))
+    assert "for the change of q by half the step, made again it is" in fault.message
 
 
 @pytest.mark.parametrize("conserved", [{}, {"energy": [0.0]}, {"energy": [0.0] * 6, "mass": [0.0] * 6}])
@@ -144,7 +151,7 @@ def test_answers_in_float32_are_checked_in_float64(tmp_path):
     made = make_samples(card, Oscillators(), range(3))
     double = make_samples(oscillators(tmp_path), Oscillators(), range(3))
     gap = (made.fields["q"] - double.fields["q"]).abs().max()
-    assert 1e-8 < gap < 1e-5
+    assert 1e-8 < gap < 150 * torch.finfo(torch.float32).eps  # a rounding in each step
     assert (made.validation.numbers["residual"] > 1e-9).all()
     assert (made.validation.numbers["residual"] < SINGLE_TOLERANCE).all()
     single = replace(oscillators(tmp_path), storage=Storage("float32", 1, 6, 3))

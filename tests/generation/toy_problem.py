@@ -84,7 +84,7 @@ class Oscillators(Evolution):
     """
 
     rate: float = 1.0
-    step: float = 0.05
+    step: float = 0.01
     leak: float = 0.0
     times: tuple[float, ...] = (0.0, 0.5, 1.5)
     title: str = "Oscillators"

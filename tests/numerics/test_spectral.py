@@ -111,7 +111,8 @@ def test_steps_fill_the_interval_and_are_not_longer(start, stop, step, count):
 
 
 @pytest.mark.parametrize(
-    ("start", "stop", "step", "name"), [(0, 1, 0.0, "step"), (0, 1, math.nan, "step"), (1, 1, 0.1, "times")]
+    ("start", "stop", "step", "name"),
+    [(0, 1, 0.0, "step"), (0, 1, math.nan, "step"), (1, 1, 0.1, "times"), (0, 1, 1e-9, "step"), (0, 1, 5e-324, "step")],
 )
 def test_steps_that_lead_nowhere_are_refused(start, stop, step, name):
     with pytest.raises(ValueError, match=f"{name}: got"):

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from sciml.numerics.domain import Domain
-from sciml.plots.sets import INSTANTS, Quantity, colour_range, fields_film, fields_picture
+from sciml.plots.sets import INSTANTS, Points, Quantity, colour_range, fields_film, fields_picture, points_picture
 from sciml.plots.trajectories import particles_film, particles_picture, series_film, series_picture
 
 LINE = Domain.box((2.0,), (8,), "open", "cells")
@@ -72,6 +72,36 @@ def test_a_line_in_time_is_an_image_of_time_and_place():
     assert np.array_equal(curve.get_xdata(), LINE.coordinates()[0])
 
 
+def test_values_at_points_of_a_line_are_dots_over_its_axis():
+    places, values = np.array([[0.3], [1.7], [0.9]]), np.array([5.0, -2.0, 4.0])
+    points = Points("s", "K", places, values, ("y [m]",))
+    curve, dots = fields_picture([Quantity("f", "1", np.arange(8.0))], LINE, "", [points]).axes
+    assert len(curve.lines) == 1
+    assert np.array_equal(dots.collections[0].get_offsets(), [[0.3, 5.0], [1.7, -2.0], [0.9, 4.0]])
+    assert (dots.get_xlabel(), dots.get_ylabel()) == ("y [m]", "s [K]")
+    assert dots.get_xlim() == pytest.approx((-0.1, 2.1))  # the whole line, however few points are asked for
+    beyond = Points("s", "K", places + 1, values, ("y",))
+    (alone,) = points_picture([beyond], "", LINE).axes
+    assert alone.get_xlim()[1] > 2.7
+
+
+@pytest.mark.parametrize("domain", [LINE, PLANE, BOX])
+@pytest.mark.parametrize("times", [None, TIMES])
+def test_values_at_points_of_two_coordinates_have_the_colour_of_their_value(domain, times):
+    places, values = np.random.default_rng(0).uniform(size=(9, 2)), np.linspace(-3.0, 1.0, 9)
+    shape = domain.shape if times is None else (len(times), *domain.shape)
+    field = Quantity("f", "1", np.random.default_rng(0).normal(size=shape), times)
+    figure = fields_picture([field], domain, "", [Points("s", "K", places, values, ("y[0]", "y[1]"))])
+    (ax,) = [ax for ax in all_axes(figure) if ax.get_xlabel() == "y[0]"]
+    (dots,) = ax.collections
+    assert ax.get_ylabel() == "y[1]"
+    assert np.array_equal(dots.get_offsets(), places)
+    assert np.array_equal(dots.get_array(), values)
+    assert dots.get_clim() == (-3.0, 3.0)
+    assert dots.colorbar.ax.get_ylabel() == "s [K]"
+    assert any(ax.images or ax.lines or ax.collections for ax in all_axes(figure) if ax.get_xlabel() != "y[0]")
+
+
 def test_a_body_is_cut_through_the_middle():
     values = np.random.default_rng(0).normal(size=(4, 5, 6))
     shown = images(fields_picture([Quantity("u", "1", values)], BOX, ""))
@@ -112,6 +142,10 @@ def test_what_cannot_be_drawn_is_refused(tmp_path):
         fields_picture([still], LINE, "")
     with pytest.raises(ValueError, match="quantities: got none"):
         fields_picture([], LINE, "")
+    with pytest.raises(ValueError, match="points: got none"):
+        points_picture([], "")
+    with pytest.raises(ValueError, match="s: got points of 3 coordinates, pictures need 1 or 2"):
+        points_picture([Points("s", "1", np.zeros((2, 3)), np.zeros(2), ("y[0]", "y[1]", "y[2]"))], "")
     four = Domain.box((1.0,) * 4, (2,) * 4, "open", "cells")
     with pytest.raises(ValueError, match="got 4 dimensions, pictures of fields need 1 to 3"):
         fields_picture([Quantity("a", "1", np.zeros((2,) * 4))], four, "")

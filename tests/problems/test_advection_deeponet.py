@@ -1,5 +1,6 @@
 import math
 
+import numpy as np
 import pytest
 import torch
 from scipy.integrate import solve_ivp
@@ -7,8 +8,8 @@ from scipy.integrate import solve_ivp
 from laws import problem_laws
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.numerics.random_functions import GaussianProcess, Sensors
-from sciml.problems.advection_deeponet import CASES, AdvectionFromFunction, published
+from sciml.numerics.random_functions import ChebyshevSum, GaussianProcess, Sensors
+from sciml.problems.advection_deeponet import CASES, AdvectionFromFunction, advection_chebyshev, published
 
 LINE = Domain.box((1.0,), (100,), "open")
 
@@ -18,17 +19,42 @@ def test_every_case_passes_the_laws_of_problems(case):
     problem_laws(published(case), LINE, coarse_error=1e-11)
 
 
-def values_of(numbers):
-    return lambda x: float(GaussianProcess().values(numbers, torch.tensor([x], dtype=torch.float64)))
+@pytest.mark.parametrize("case", CASES)
+def test_every_case_passes_the_laws_of_problems_from_chebyshev_sums(case):
+    problem_laws(advection_chebyshev(case), LINE, coarse_error=1e-11)
+
+
+@pytest.mark.parametrize(("case", "bound"), [("I", 1.0), ("II", 1.0), ("III", 0.2), ("IV", 0.2)])
+def test_a_chebyshev_function_is_the_drawn_sum_itself_at_the_sensors(case, bound):
+    problem, x = advection_chebyshev(case), LINE.coordinates()[0].numpy()
+    assert problem.law == ChebyshevSum(20, bound)
+    expected = np.polynomial.chebyshev.chebval(2 * x - 1, problem.law.draw(Seeds(7, range(3))).numpy().T)
+    assert np.abs(problem.draw(LINE, Seeds(7, range(3)))["v"][:, 0].numpy() - expected).max() <= 1e-12
 
 
 @pytest.mark.parametrize("case", ["III", "IV"])
-def test_answers_are_those_of_characteristics_followed_backwards_by_an_adaptive_solver(case):
-    problem, seeds = published(case, queries=12), Seeds(4, range(2))
-    given, numbers = problem.draw(LINE, seeds), GaussianProcess().draw(seeds)
+def test_the_slowest_and_the_fastest_speed_of_chebyshev_sums_meet_the_tolerance(case):
+    problem = advection_chebyshev(case)
+    n = torch.arange(problem.law.count)
+    numbers = problem.law.bound * torch.stack([(-1.0) ** (n + 1), -torch.ones(20), torch.ones(20)]).double()
+    given = problem.draw(LINE, Seeds(7, range(3)))
+    given["v"] = problem.law.values(numbers, LINE.coordinates()[0])[:, None]
+    assert given["v"].abs().amax() == pytest.approx(4.0)
+    assert (problem.residual(given | problem.solve(given, LINE), LINE) <= problem.tolerance).all()
+
+
+def values_of(numbers, law):
+    return lambda x: float(law.values(numbers, torch.tensor([x], dtype=torch.float64)))
+
+
+@pytest.mark.parametrize("make", [published, advection_chebyshev])
+@pytest.mark.parametrize("case", ["III", "IV"])
+def test_answers_are_those_of_characteristics_followed_backwards_by_an_adaptive_solver(case, make):
+    problem, seeds = make(case, queries=12), Seeds(4, range(2))
+    given, numbers = problem.draw(LINE, seeds), problem.law.draw(seeds)
     found = problem.solve(given, LINE)["s"][..., 0]
     for i in range(2):
-        v = values_of(numbers[i : i + 1])
+        v = values_of(numbers[i : i + 1], problem.law)
 
         def speed(x, v=v):
             return 1 + (v(x) / 10 if case == "III" else (v(x % 1) + v(1 - x % 1)) / 20)
@@ -96,6 +122,7 @@ def test_a_speed_that_is_not_positive_is_refused_with_the_sample():
         ({"case": "I", "queries": 0}, "queries: got 0"),
         ({"case": "I", "instants": 1}, "instants: got 1"),
         ({"case": "I", "law": GaussianProcess(0.2, 2.0)}, "need span 1"),
+        ({"case": "III", "law": ChebyshevSum()}, "bound: got 1 with count = 20 polynomials, need at most 0.2"),
     ],
 )
 def test_numbers_that_make_no_problem_are_refused(wrong, message):

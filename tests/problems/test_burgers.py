@@ -187,6 +187,18 @@ def test_a_rough_initial_function_is_warned_of_with_a_grid_that_works():
     solve(period(int(str(caught[0].message).split(" points would do")[0].rsplit(" ", 1)[1])))
 
 
+@pytest.mark.parametrize(("viscosity", "points"), [(0.01, 32), (1e-3, 128)])
+def test_a_set_that_its_grid_does_not_resolve_can_be_made(viscosity, points):
+    problem, domain = published(viscosity, modes=257), period(points)
+    given = problem.draw(domain, Seeds(1, range(4)))
+    with pytest.warns(UserWarning, match=f"{points} points are too few"):
+        fields = given | problem.solve(given, domain)
+    # Far from the exact solution, and yet that of the scheme; wrong values are seen all the same.
+    assert problem.flow.error(fields["a"][:, 0], fields["u"][:, 0], domain, 1.0).max() > 1e-3
+    assert (problem.residual(fields, domain) <= problem.tolerance).all()
+    assert (problem.residual(fields | {"u": 1.001 * fields["u"]}, domain) > 1e-4).all()
+
+
 def test_a_grid_on_which_the_layer_is_lost_is_refused():
     domain = period(128)
     (x,) = domain.coordinates()

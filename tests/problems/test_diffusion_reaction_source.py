@@ -10,18 +10,18 @@ from scipy.integrate import solve_ivp
 from laws import problem_laws
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.numerics.random_functions import GaussianProcess
-from sciml.problems.diffusion_reaction_source import DiffusionReactionSource, published
+from sciml.numerics.random_functions import ChebyshevSum, GaussianProcess
+from sciml.problems.diffusion_reaction_source import DiffusionReactionSource, diffusion_reaction_chebyshev, published
 
 LINE = Domain.box((1.0,), (100,), "open")
 
 
-@pytest.mark.parametrize("problem", [published(), replace(published(), reaction=0.0)])
+@pytest.mark.parametrize("problem", [published(), replace(published(), reaction=0.0), diffusion_reaction_chebyshev()])
 def test_both_with_and_without_reaction_it_passes_the_laws_of_problems(problem):
     problem_laws(problem, LINE, coarse_error=1e-12)
 
 
-def by_collocation(problem, source, points=48):
+def by_collocation(problem, source, points=64):
     """Chebyshev collocation in space (Trefethen 2000, program 6), an implicit adaptive scheme in time; at x = 1/2 and 13/99."""
     k = np.arange(points + 1)
     x = np.cos(math.pi * k / points)
@@ -43,8 +43,9 @@ def by_collocation(problem, source, points=48):
     return np.polynomial.chebyshev.chebval(2 * np.array([5 / 99, 13 / 99, 49 / 99, 98 / 99]) - 1, amplitudes)
 
 
-def test_frames_are_those_of_chebyshev_collocation_and_an_adaptive_scheme():
-    problem, law = replace(published(), reaction=0.3), GaussianProcess()
+@pytest.mark.parametrize(("law", "modes"), [(GaussianProcess(), 191), (ChebyshevSum(), 400)])
+def test_frames_are_those_of_chebyshev_collocation_and_an_adaptive_scheme(law, modes):
+    problem = replace(published(), law=law, reaction=0.3, modes=modes)
     numbers = law.draw(Seeds(6, range(2)))
     frames = problem.frames(law.values(numbers, LINE.coordinates()[0]), LINE)
     for i in range(2):
@@ -67,8 +68,8 @@ def test_steps_are_of_fourth_order_where_there_is_no_corner():
     assert orders[-1] == pytest.approx(4.0, abs=0.2)
 
 
-def test_more_modes_and_shorter_steps_change_drawn_answers_by_less_than_1e_8():
-    problem = published()
+@pytest.mark.parametrize("problem", [published(), diffusion_reaction_chebyshev()])
+def test_more_modes_and_shorter_steps_change_drawn_answers_by_less_than_1e_8(problem):
     u = problem.draw(LINE, Seeds(1, range(10)))["u"][:, 0]
     finer = replace(problem, modes=500, step=1 / 396).frames(u, LINE)
     assert (problem.frames(u, LINE) - finer).abs().max() <= 1e-8
@@ -85,6 +86,13 @@ def test_points_are_those_of_the_grid_and_answers_vanish_on_its_three_sides():
     s = problem.solve(given, LINE)["s"][0, :, 0]
     assert s[(x == 0) | (x == 99) | (t == 0)].abs().max() <= 1e-11
     assert s[(x > 0) & (x < 99) & (t > 0)].abs().min() > 1e-9
+
+
+def test_a_chebyshev_source_is_the_drawn_sum_itself_at_the_sensors():
+    problem, x = diffusion_reaction_chebyshev(count=12, bound=0.5), LINE.coordinates()[0].numpy()
+    assert problem.law == ChebyshevSum(12, 0.5)
+    expected = np.polynomial.chebyshev.chebval(2 * x - 1, problem.law.draw(Seeds(7, range(3))).numpy().T)
+    assert np.abs(problem.draw(LINE, Seeds(7, range(3)))["u"][:, 0].numpy() - expected).max() <= 1e-12
 
 
 def test_points_off_the_grid_are_refused():

@@ -125,7 +125,7 @@ def test_too_few_points_per_wave_are_told_with_the_number_that_would_do():
 
 
 def test_parameters_speeds_and_sides_that_do_not_work_are_refused():
-    with pytest.raises(ValueError, match="frequency: got 0, need a positive number"):
+    with pytest.raises(ValueError, match="frequency: got 0, need a positive finite number"):
         Helmholtz(frequency=0)
     with pytest.raises(ValueError, match="four coordinates that grow"):
         Helmholtz(load=(0.4, 0.4, 0.6, 0.6))

@@ -138,8 +138,11 @@ def test_a_grid_too_coarse_is_warned_of_with_one_that_works_and_refused():
     need = int(str(caught[0].message).split(" points would do")[0].rsplit(" ", 1)[1])
     assert 96 < need < 300
     problem.draw(period(need), Seeds(1, range(4)))  # warnings are errors here
-    with pytest.raises(ValueError, match=r"48 points are too few.*there is no answer"):
+    with pytest.raises(ValueError, match=rf"48 points are too few.*{need} points would do.*there is no answer"):
         problem.draw(period(48), Seeds(1, range(4)))
+    # Waves that grow and are not damped by others blow up whatever the step.
+    with pytest.raises(ValueError, match=rf"32 points keep 10 waves, too few beside the 10 that grow; {need} points would do"):
+        problem.draw(period(32), Seeds(1, range(4)))
 
 
 @pytest.mark.parametrize(

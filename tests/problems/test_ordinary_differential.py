@@ -10,14 +10,22 @@ from scipy.integrate import solve_ivp
 from laws import problem_laws
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
-from sciml.numerics.random_functions import GaussianProcess
-from sciml.problems.ordinary_differential import Decay, OrdinaryDifferential, decay, pendulum
+from sciml.numerics.random_functions import ChebyshevSum, GaussianProcess
+from sciml.problems.ordinary_differential import (
+    Decay,
+    OrdinaryDifferential,
+    decay,
+    decay_chebyshev,
+    pendulum,
+    pendulum_chebyshev,
+)
 
 LINE = Domain.box((1.0,), (100,), "open")
 PROBLEMS = [decay(), decay(queries=3), pendulum(), pendulum(queries=3)]
+CHEBYSHEV = [decay_chebyshev(queries=5), pendulum_chebyshev(queries=5)]
 
 
-@pytest.mark.parametrize("problem", PROBLEMS)
+@pytest.mark.parametrize("problem", [*PROBLEMS, *CHEBYSHEV])
 def test_both_equations_pass_the_laws_of_problems(problem):
     problem_laws(problem, LINE, coarse_error=1e-8)
 
@@ -31,7 +39,22 @@ def right_hand_side(problem, numbers):
     return lambda t, s: [s[1], -problem.equation.stiffness * math.sin(s[0]) + forcing(t)]
 
 
-@pytest.mark.parametrize("problem", [decay(queries=5), pendulum(queries=5)])
+@pytest.mark.parametrize("problem", CHEBYSHEV)
+def test_a_chebyshev_forcing_is_the_drawn_sum_itself_at_the_sensors(problem):
+    assert problem.law == ChebyshevSum(20, 1.0)
+    numbers, x = problem._numbers(Seeds(9, range(4))).numpy(), LINE.coordinates()[0].numpy()
+    expected = np.polynomial.chebyshev.chebval(2 * x - 1, numbers.T)
+    assert np.abs(problem.draw(LINE, Seeds(9, range(4)))["u"][:, 0].numpy() - expected).max() <= 1e-12
+
+
+@pytest.mark.parametrize("problem", CHEBYSHEV)
+def test_residuals_of_many_chebyshev_forcings_meet_the_tolerance(problem):
+    given = problem.draw(LINE, Seeds(2, range(200)))
+    residual = problem.residual(given | problem.solve(given, LINE), LINE)
+    assert residual.max() <= problem.tolerance
+
+
+@pytest.mark.parametrize("problem", [decay(queries=5), pendulum(queries=5), *CHEBYSHEV])
 def test_answers_are_those_of_an_adaptive_solver_of_eighth_order(problem):
     seeds = Seeds(9, range(3))
     given, numbers = problem.draw(LINE, seeds), problem._numbers(seeds)

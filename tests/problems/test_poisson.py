@@ -163,6 +163,25 @@ def test_nodes_are_refused():
         obstacles(modes=4).draw(domain, Seeds(0, range(1)))
 
 
+def test_obstacles_that_fill_all_cells_are_refused_with_the_sample():
+    domain = Domain.box((1.0, 1.0), (16, 16), "neumann", "cells")
+    with pytest.raises(ValueError, match=r"^obstacles: sample 4 is solid in all cells, with count = 100 and largest = 0.5"):
+        obstacles(count=100, largest=0.5).draw(domain, Seeds(1, range(4, 6)))
+    with pytest.raises(ValueError, match=r"^largest: got 0.6, need smallest = 0.03 to 0.5"):
+        obstacles(largest=0.6)
+
+
+def test_more_modes_of_the_conductance_allow_a_shorter_length():
+    domain = Domain.box((1.0, 1.0), (16, 16), "neumann", "cells")
+    problem = conductance(length=0.04, modes=8, conductance_modes=50)
+    assert problem.conductance == LogNormal(0.04, 1.0, 50)
+    assert problem.source == GaussianSource(modes=8)
+    assert problem.draw(domain, Seeds(1, range(1)))["conductance"].isfinite().all()
+    with pytest.raises(ValueError, match=r"with 49 modes per axis .* need 50 modes"):
+        conductance(length=0.04, conductance_modes=49).draw(domain, Seeds(1, range(1)))
+    assert conductance().conductance == LogNormal(0.1, 1.0, 32)
+
+
 def test_a_correlation_length_that_the_modes_do_not_reach_is_refused_with_the_modes_it_needs():
     domain = Domain.box((1.0, 1.0), (16, 16), "neumann", "cells")
     with pytest.raises(ValueError, match=r"length: got 0\.01 with 32 modes per axis on sides up to 1, need 200 modes"):
