@@ -1,0 +1,270 @@
+"""What training of operators between functions and points minimises: errors by prediction, by Gram matrices, by coefficients.
+
+For G(u)(y) = Σ_k b_k(u) t_k(y) and N points that all functions share, the distance from the truth s needs no prediction:
+
+    Σ_n (Σ_k b_k t_k(y_n) - s_n)² = bᵀ (TᵀT) b - 2 b · Tᵀ s + |s|²
+
+with T the basis at the points. That is two products of functions x points x terms in a step, forward and backward, instead of
+three, and no tensor of functions x points beside the truth.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import cast
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sciml.data.batch import Batch
+from sciml.numerics.domain import Domain
+from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+
+RESOLVED = 1e-3
+"""Relative residual below which, in float32, the difference of large numbers in the Gram form has no digits left."""
+
+
+@dataclass(frozen=True)
+class FunctionsAtPoints:
+    """How a batch becomes input functions, points and answers.
+
+    Args:
+        inputs: variables, one for each input function; several go to the model as a tuple.
+        targets: variables, joined along the channels in this order.
+        points: name of the variable that holds the points, (sample, point, coordinate), of each sample its own; or the grid,
+            the same for all, on which the targets are fields.
+    """
+
+    inputs: tuple[str, ...]
+    targets: tuple[str, ...]
+    points: str | Domain
+
+    def __post_init__(self) -> None:
+        if not self.inputs or not self.targets:
+            raise ValueError(f"inputs, targets: got {self.inputs}, {self.targets}, need at least one variable of each")
+
+    def __call__(self, batch: Batch) -> tuple[Tensor | tuple[Tensor, ...], Tensor, Float[Tensor, "function point channel"]]:
+        """(u, y, s) of a batch; y is (point, coordinate) on a grid, else (function, point, coordinate).
+
+        Raises:
+            ValueError: a variable that the batch does not have, or targets that do not lie at the points.
+        """
+        for name in (*self.inputs, *self.targets, *([self.points] if isinstance(self.points, str) else [])):
+            if name not in batch:
+                raise ValueError(f"variable {name}: not in the batch, which has {', '.join(batch)}")
+        u = tuple(batch[name] for name in self.inputs)
+        parts = [batch[name] for name in self.targets]
+        if isinstance(self.points, str):
+            y = batch[self.points]
+            wanted = y.shape[:2]
+        else:
+            y = coordinates(self.points).to(parts[0])
+            for name, values in zip(self.targets, parts, strict=True):
+                if values.ndim < 3 or tuple(values.shape[2:]) != self.points.shape:
+                    got = tuple(values.shape)
+                    raise ValueError(f"variable {name}: got shape {got}, need (sample, channel, *{self.points.shape})")
+            parts = [values.flatten(2).movedim(1, 2) for values in parts]
+            wanted = (parts[0].shape[0], len(y))
+        for name, values in zip(self.targets, parts, strict=True):
+            if values.shape[:2] != wanted:
+                raise ValueError(f"variable {name}: got values {tuple(values.shape)}, the points are {tuple(y.shape)}")
+        return (u[0] if len(u) == 1 else u), y, parts[0] if len(parts) == 1 else torch.cat(parts, -1)
+
+    def weights(self, like: Tensor) -> Float[Tensor, "point"] | None:
+        """Quadrature weights of the points over their sum; None where each function has points of its own."""
+        if isinstance(self.points, str):
+            return None
+        weights = self.points.weights().flatten()
+        return (weights / weights.sum()).to(like)
+
+
+@dataclass(frozen=True)
+class SquaredError:
+    """Mean over functions, points and channels of (prediction - truth)².
+
+    Args:
+        reading: of a batch.
+        gram: without a prediction, see the head of this module; in float32, below a relative residual of 1e-3, by prediction
+            all the same.
+        points: so many points, drawn anew in every step, the same for all functions; None for all of them.
+    """
+
+    reading: FunctionsAtPoints
+    gram: bool = False
+    points: int | None = None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        u, y, s = _some_points(self.points, *self.reading(batch))
+        return _squared(model, u, y, s, self.gram).sum() / s.numel()
+
+
+@dataclass(frozen=True)
+class RelativeError:
+    """Mean over the functions of ||prediction - truth|| / ||truth||, by the quadrature of the grid where the points have one.
+
+    The gradient is that of a root: it does not fade for functions that are small or nearly met. See `SquaredError`.
+    """
+
+    reading: FunctionsAtPoints
+    gram: bool = False
+    points: int | None = None
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        u, y, s = self.reading(batch)
+        weights = self.reading.weights(s)
+        u, y, s = _some_points(self.points, u, y, s if weights is None else s * weights.sqrt()[:, None])
+        size = s.square().sum((1, 2))
+        if weights is None or self.points is not None:
+            gap = _squared(model, u, y, s, self.gram)
+        else:
+            gap = _squared(model, u, y, s, self.gram, weights)
+        return (gap.clamp(min=torch.finfo(s.dtype).tiny) / size).sqrt().mean()
+
+
+@dataclass(frozen=True)
+class CoefficientError:
+    """Mean over the functions of the squared distance from the best that the basis can do, over that of the truth.
+
+    The truth is projected on the basis by the quadrature of the grid, once per step; the branch is compared with the
+    coefficients. What the basis cannot represent does not count, and no gradient reaches the basis: for a basis that is fixed,
+    as of `PODDeepONet` and in the second of two steps, where it costs a third of a step by prediction.
+
+    Args:
+        reading: with a grid.
+    Raises:
+        ValueError: a model that is not a sum of products.
+    """
+
+    reading: FunctionsAtPoints
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        u, y, s = self.reading(batch)
+        factorised = _needed(model, y)
+        weights = self.reading.weights(s)
+        assert weights is not None  # points of each function its own are refused above
+        with torch.no_grad():
+            t, rest = factorised.basis(y), s - factorised.offset(y)
+            best, gram = projected(t, rest, weights)
+        gap = factorised.encode(u) - best
+        size = (rest.square() * weights[:, None]).sum((1, 2))
+        return (torch.einsum("fck,ckl,fcl->f", gap, gram, gap) / size).mean()
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A weighted sum of objectives: `Sum((1.0, supervised), (0.1, residual))`.
+
+    Args:
+        terms: (weight, objective); an objective is any callable (model, batch) -> scalar.
+    """
+
+    terms: tuple[tuple[float, object], ...] = field(default=())
+
+    def __init__(self, *terms: tuple[float, object]) -> None:
+        if not terms or not all(len(term) == 2 and callable(term[1]) for term in terms):
+            raise ValueError(f"terms: got {terms}, need at least one pair (weight, objective)")
+        object.__setattr__(self, "terms", terms)
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        parts = [weight * objective(model, batch) for weight, objective in self.terms]  # pyright: ignore[reportCallIssue]
+        return torch.stack(parts).sum()
+
+
+def coordinates(domain: Domain) -> Float[Tensor, "point coordinate"]:
+    """Of the points of a grid, float64, in the order in which a field is flattened."""
+    return torch.stack([axis.flatten() for axis in torch.meshgrid(*domain.coordinates(), indexing="ij")], -1)
+
+
+def squared_distance(b: Coefficients, t: Basis, s: Float[Tensor, "function point channel"]) -> Float[Tensor, "function"]:
+    """Σ over points and channels of (Σ_k b_k t_k - s)², by Gram matrices; the sums over terms in float64.
+
+    Args:
+        t: (point, channel or 1, term), at points that all functions share.
+    """
+    if t.shape[1] == 1:  # outputs share the basis, or there is one: each output of each function is a row
+        rows, columns, truth = b.flatten(0, 1)[None], t[:, 0][None], s.movedim(2, 1).flatten(0, 1)[None]
+    elif b.shape[1] == 1:  # outputs share the coefficients: each output at each point is a column
+        rows, columns, truth = b.movedim(1, 0), t.flatten(0, 1)[None], s.flatten(1)[None]
+    else:
+        rows, columns, truth = b.movedim(1, 0), t.movedim(1, 0), s.movedim(2, 0)
+    gram = columns.mT @ columns
+    products = (rows.double() * (rows @ gram - 2 * (truth @ columns)).double()).sum(-1)
+    size = truth.square().sum(-1).double()
+    return (products + size).unflatten(1, (len(b), -1)).sum((0, 2))
+
+
+def projected(
+    t: Basis, s: Float[Tensor, "function point channel"], weights: Float[Tensor, "point"]
+) -> tuple[Coefficients, Float[Tensor, "channel term term"]]:
+    """The coefficients for which the basis is nearest to s in the norm of the weights, and the Gram matrices of the basis."""
+    if t.shape[1] not in (1, s.shape[2]):
+        raise ValueError(f"t: got {t.shape[1]} channels of the basis for {s.shape[2]} of the truth")
+    basis = t.expand(-1, s.shape[2], -1).movedim(1, 0).double()
+    weighted = basis * weights.double()[:, None]
+    gram = weighted.mT @ basis
+    right = torch.einsum("fnc,cnk->cfk", s.double(), weighted)
+    # A basis may hold functions that are nearly combinations of others: the least coefficients that do.
+    best = right @ torch.linalg.pinv(gram, hermitian=True, rtol=1e-12)
+    return best.movedim(0, 1).to(s), gram.to(s)
+
+
+def _squared(
+    model: nn.Module,
+    u: object,
+    y: Tensor,
+    s: Float[Tensor, "function point channel"],
+    gram: bool,
+    weights: Float[Tensor, "point"] | None = None,
+) -> Float[Tensor, "function"]:
+    """Σ over points and channels, per function; with weights s is multiplied by their roots already."""
+    root = None if weights is None else weights.sqrt()[:, None]
+    if not gram:
+        return (_weighted(model(u, y), root) - s).square().sum((1, 2))
+    factorised = _needed(model, y)
+    b, t = with_offset(factorised.encode(u), factorised.basis(y), factorised.offset(y))
+    gap = squared_distance(b, t if root is None else t * root[..., None], s)
+    if s.dtype == torch.float32 and bool(gap.detach().sum() < RESOLVED**2 * s.square().sum()):
+        return (_weighted(model(u, y), root) - s).square().sum((1, 2))
+    return gap.to(s.dtype)
+
+
+def with_offset(b: Coefficients, t: Basis, offset: Float[Tensor, "point channel"]) -> tuple[Tensor, Tensor]:
+    """One more term, the offset, whose coefficient is one: its gradient costs no tensor of functions x points."""
+    t = torch.cat([t.expand(-1, offset.shape[1], -1), offset[..., None]], -1)
+    return torch.cat([b, torch.ones_like(b[..., :1])], -1), t
+
+
+def _weighted(values: Tensor, root: Tensor | None) -> Tensor:
+    return values if root is None else values * root
+
+
+def _needed(model: nn.Module, y: Tensor) -> Factorised:
+    if not isinstance(model, Factorised):
+        raise ValueError(
+            f"model: {type(model).__name__} is not a sum of products of functions of u and of y, which this loss needs; "
+            "take the loss by prediction"
+        )
+    if y.ndim != 2:
+        raise ValueError(f"points: got {tuple(y.shape)}, of each function its own; this loss needs the same points for all")
+    return cast(Factorised, model)
+
+
+def _some_points(count: int | None, u: object, y: Tensor, s: Tensor) -> tuple[object, Tensor, Tensor]:
+    """A part of the points, the same for all functions."""
+    if count is None or count >= y.shape[-2]:
+        return u, y, s
+    chosen = torch.randperm(y.shape[-2])[:count].to(y.device)
+    return u, y.index_select(-2, chosen), s.index_select(1, chosen)
+
+
+__all__ = [
+    "CoefficientError",
+    "FunctionsAtPoints",
+    "RelativeError",
+    "SquaredError",
+    "Sum",
+    "coordinates",
+    "projected",
+    "squared_distance",
+]

@@ -1,0 +1,84 @@
+"""Training by the equation: residuals and sides as objectives, beside data or without.
+
+Source: Wang, Wang & Perdikaris, Sci. Adv. 7 (2021) eabi8605.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from sciml.data.batch import Batch
+from sciml.operators.deeponet.derivatives import Order, derivatives
+
+Points = Callable[[Batch], Tensor]
+"""Makes the points of a batch, (point, coordinate) for all functions or (function, point, coordinate)."""
+
+Equation = Callable[[Mapping[Order, Tensor], Tensor, Batch], Float[Tensor, "function point channel"]]
+"""(derivatives by order, points, batch) -> what should be zero, (function, point, channel)."""
+
+
+@dataclass(frozen=True)
+class Residual:
+    """Mean square of what an equation leaves of the answers.
+
+    Args:
+        equation: from the derivatives that `orders` names, each (function, point, channel), the points and the batch.
+        points: where; a fixed tensor as `lambda batch: y`, or drawn anew.
+        orders: of the derivatives, see `derivatives`.
+        inputs: variables, one for each input function.
+    """
+
+    equation: Equation
+    points: Points
+    orders: Sequence[Order]
+    inputs: tuple[str, ...]
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        y = self.points(batch)
+        u = tuple(batch[name] for name in self.inputs)
+        found = derivatives(model, u[0] if len(u) == 1 else u, y, self.orders)
+        return self.equation(dict(zip(self.orders, found, strict=True)), y, batch).square().mean()
+
+
+@dataclass(frozen=True)
+class Boundary:
+    """Mean square of the distance from given values, on sides or at the start.
+
+    Args:
+        values: (points, batch) -> (function, point, channel), or anything that spreads over it, such as 0.
+        points, inputs: see `Residual`.
+    """
+
+    values: Callable[[Tensor, Batch], Tensor | float]
+    points: Points
+    inputs: tuple[str, ...]
+
+    def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
+        y = self.points(batch)
+        u = tuple(batch[name] for name in self.inputs)
+        return (model(u[0] if len(u) == 1 else u, y) - self.values(y, batch)).square().mean()
+
+
+def drawn(count: int, low: Sequence[float], high: Sequence[float]) -> Points:
+    """Points for all functions, uniform in a box, new in every step.
+
+    Raises:
+        ValueError: no point, or sides that are not one below the other.
+    """
+    if count < 1 or len(low) != len(high) or any(not a <= b for a, b in zip(low, high, strict=True)):
+        raise ValueError(f"count, low, high: got {count}, {tuple(low)}, {tuple(high)}, need at least one point and low <= high")
+
+    def points(batch: Batch) -> Tensor:
+        like = next(iter(batch.values()))
+        start, stop = torch.tensor(low), torch.tensor(high)
+        return (start + (stop - start) * torch.rand(count, len(low))).to(like)
+
+    return points
+
+
+__all__ = ["Boundary", "Equation", "Points", "Residual", "drawn"]

@@ -1,0 +1,246 @@
+import math
+
+import pytest
+import torch
+from torch import nn
+
+from sciml.numerics.domain import Domain
+from sciml.operators.deeponet.deeponet import BoxFactor, DeepONet, HardBoundary
+from sciml.operators.deeponet.derivatives import along, derivatives
+from sciml.operators.deeponet.networks import MLP, Chain, PeriodicFeatures
+from sciml.operators.deeponet.objectives import (
+    CoefficientError,
+    FunctionsAtPoints,
+    RelativeError,
+    SquaredError,
+    Sum,
+    coordinates,
+    projected,
+)
+from sciml.operators.deeponet.physics import Boundary, Residual, drawn
+
+SQUARE = Domain.box((1.0, 2.0), (5, 7), ("neumann", "neumann"), "both_ends")
+ON_GRID = FunctionsAtPoints(("u",), ("s",), SQUARE)
+AT_POINTS = FunctionsAtPoints(("u",), ("s",), "y")
+
+
+def model_of(split, channels, sides=False):
+    def wide(side):
+        return 6 * (channels if split in ("both", side) else 1)
+
+    boundary = HardBoundary(BoxFactor((0.0, None), (1.0, None)), MLP((2, channels))) if sides else None
+    trunk = MLP((2, 8, wide("trunk")), "tanh", last_activation=True)
+    made = DeepONet(MLP((9, 8, wide("branch")), "tanh"), trunk, channels=channels, split=split, boundary=boundary)
+    nn.init.normal_(made.outputs.bias)
+    return made
+
+
+def batch_of(channels, functions=4):
+    return {
+        "u": torch.randn(functions, 9, dtype=torch.float64),
+        "s": torch.randn(functions, channels, *SQUARE.shape, dtype=torch.float64),
+    }
+
+
+def gradients(model, loss):
+    return torch.cat([g.flatten() for g in torch.autograd.grad(loss, list(model.parameters()))])
+
+
+@pytest.mark.parametrize("objective", [SquaredError, RelativeError])
+@pytest.mark.parametrize("sides", [False, True])
+@pytest.mark.parametrize(("split", "channels"), [("both", 1), ("both", 3), ("branch", 3), ("trunk", 3)])
+def test_the_gram_form_is_the_loss_by_prediction(objective, sides, split, channels):
+    torch.manual_seed(0)
+    model, batch = model_of(split, channels, sides).double(), batch_of(channels)
+    direct, gram = objective(ON_GRID)(model, batch), objective(ON_GRID, gram=True)(model, batch)
+    torch.testing.assert_close(gram, direct, rtol=1e-13, atol=0)
+    torch.testing.assert_close(gradients(model, gram), gradients(model, direct), rtol=1e-10, atol=1e-12)
+
+
+def test_the_squared_error_is_the_mean_over_functions_points_and_channels():
+    torch.manual_seed(0)
+    model, batch = model_of("both", 2).double(), batch_of(2)
+    prediction = model(batch["u"], coordinates(SQUARE)).movedim(2, 1).unflatten(2, SQUARE.shape)
+    expected = (prediction - batch["s"]).square().mean()
+    torch.testing.assert_close(SquaredError(ON_GRID)(model, batch), expected)
+    relative = [SQUARE.norm(prediction[i] - batch["s"][i]).norm() / SQUARE.norm(batch["s"][i]).norm() for i in range(4)]
+    torch.testing.assert_close(RelativeError(ON_GRID)(model, batch), torch.stack(relative).mean())
+
+
+def test_a_small_residual_in_float32_is_taken_by_prediction():
+    torch.manual_seed(0)
+    model = model_of("both", 1)
+    batch = {"u": torch.randn(4, 9)}
+    with torch.no_grad():
+        exact = model(batch["u"], coordinates(SQUARE).float()).movedim(2, 1).unflatten(2, SQUARE.shape)
+        batch["s"] = exact * (1 + 1e-5)
+    size = float((1e-5 * exact).square().mean())
+    assert float(SquaredError(ON_GRID, gram=True)(model, batch).detach()) == pytest.approx(size, rel=0.1)
+
+
+def test_some_points_are_the_same_for_all_functions_and_new_every_time():
+    torch.manual_seed(0)
+    model, batch = model_of("both", 1).double(), batch_of(1)
+    objective = SquaredError(ON_GRID, points=5)
+    losses = torch.stack([objective(model, batch).detach() for _ in range(3000)])
+    assert losses.std() > 0
+    whole = float(SquaredError(ON_GRID)(model, batch).detach())
+    assert float(losses.mean()) == pytest.approx(whole, abs=4 * float(losses.std()) / math.sqrt(3000))
+    torch.manual_seed(1)
+    first = objective(model, batch)
+    torch.manual_seed(1)
+    gram = SquaredError(ON_GRID, gram=True, points=5)(model, batch)
+    torch.testing.assert_close(gram, first)
+
+
+def test_points_of_each_function_its_own_are_read_from_the_batch():
+    torch.manual_seed(0)
+    model = model_of("both", 1).double()
+    shapes = {"u": (4, 9), "y": (4, 6, 2), "s": (4, 6, 1)}
+    batch = {name: torch.randn(shape, dtype=torch.float64) for name, shape in shapes.items()}
+    expected = (model(batch["u"], batch["y"]) - batch["s"]).square().mean()
+    torch.testing.assert_close(SquaredError(AT_POINTS)(model, batch), expected)
+    with pytest.raises(ValueError, match="needs the same points for all"):
+        SquaredError(AT_POINTS, gram=True)(model, batch)
+
+
+def test_the_error_of_coefficients_and_what_the_basis_cannot_do_make_the_whole():
+    torch.manual_seed(0)
+    model, batch = model_of("both", 2).double(), batch_of(2)
+    weights = ON_GRID.weights(batch["s"])
+    y, s = coordinates(SQUARE), batch["s"].flatten(2).movedim(1, 2)
+    rest = s - model.offset(y)
+    best, _ = projected(model.basis(y), rest, weights)
+    missed = rest - torch.einsum("fck,nck->fnc", best, model.basis(y))
+    size = (rest.square() * weights[:, None]).sum((1, 2))
+    whole = ((model(batch["u"], y) - s).square() * weights[:, None]).sum((1, 2)) / size
+    expected = whole.mean() - ((missed.square() * weights[:, None]).sum((1, 2)) / size).mean()
+    loss = CoefficientError(ON_GRID)(model, batch)
+    torch.testing.assert_close(loss, expected, rtol=1e-8, atol=1e-10)
+    loss.backward()
+    assert all(w.grad is None for w in model.trunk.parameters())
+    assert all(w.grad.abs().max() > 0 for w in model.branch.parameters())
+
+
+def test_losses_without_predictions_refuse_what_is_no_sum_of_products():
+    class Other(nn.Module):
+        def forward(self, u, y):
+            return u.sum() * y[None, :, :1]
+
+    batch = batch_of(1)
+    for objective in (SquaredError(ON_GRID, gram=True), CoefficientError(ON_GRID)):
+        with pytest.raises(ValueError, match="Other is not a sum of products"):
+            objective(Other(), batch)
+    with pytest.raises(ValueError, match="variable s: not in the batch, which has u"):
+        SquaredError(ON_GRID)(Other(), {"u": batch["u"]})
+    with pytest.raises(ValueError, match=r"variable s: got shape \(4, 1, 7, 5\)"):
+        SquaredError(ON_GRID)(Other(), {"u": batch["u"], "s": batch["s"].mT})
+
+
+def test_a_sum_adds_weighted_objectives():
+    model = nn.Linear(1, 1)
+    objective = Sum((2.0, lambda model, batch: model.weight.square().sum()), (0.5, lambda model, batch: batch["x"].mean()))
+    batch = {"x": torch.tensor([3.0, 5.0])}
+    torch.testing.assert_close(objective(model, batch), 2 * model.weight.square().sum() + 2.0)
+    with pytest.raises(ValueError, match="terms: got"):
+        Sum()
+
+
+ORDERS = [(), (0,), (1,), (0, 0), (1, 0), (0, 0, 1)]
+
+
+def test_derivatives_are_those_of_a_closed_form():
+    y = torch.rand(11, 2, dtype=torch.float64)
+
+    def function(points):
+        return (torch.sin(2 * points[..., 0]) * torch.exp(points[..., 1]))[..., None]
+
+    a, b = y[:, 0], y[:, 1].exp()
+    sine, cosine = torch.sin(2 * a), torch.cos(2 * a)
+    expected = [sine * b, 2 * cosine * b, sine * b, -4 * sine * b, 2 * cosine * b, -4 * sine * b]
+    for found, want in zip(along(function, y, ORDERS), expected, strict=True):
+        torch.testing.assert_close(found[:, 0], want, rtol=1e-13, atol=1e-13)
+
+
+class Whole(nn.Module):
+    """The same operator, not told to be a sum of products."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, u, y):
+        return self.inner(u, y)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize(("split", "channels"), [("both", 1), ("both", 2), ("branch", 2), ("trunk", 2)])
+def test_derivatives_of_an_operator_are_those_of_reverse_mode_point_by_point(own, split, channels):
+    torch.manual_seed(0)
+    model = model_of(split, channels, sides=True).double()
+    u, y = torch.randn(3, 9, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64)
+    y = torch.rand(3, 4, 2, dtype=torch.float64) if own else y
+    found = derivatives(model, u, y, ORDERS)
+    whole = derivatives(Whole(model), u, y, ORDERS)
+    for order, value, other in zip(ORDERS, found, whole, strict=True):
+        assert value.shape == (3, 4, channels)
+        torch.testing.assert_close(other, value, rtol=1e-11, atol=1e-11)
+        for f, n, c in ((0, 1, 0), (2, 3, channels - 1)):
+            place = (y[f, n] if own else y[n]).clone().requires_grad_()
+            slope = model(u[f : f + 1], place[None])[0, 0, c]
+            for axis in order:
+                slope = torch.autograd.grad(slope, place, create_graph=True)[0][axis]
+            torch.testing.assert_close(value[f, n, c], slope, rtol=1e-10, atol=1e-11)
+
+
+def test_weights_are_trained_through_derivatives():
+    torch.manual_seed(0)
+    model = model_of("both", 1).double()
+    u, y = torch.randn(3, 9, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64)
+    weight = model.trunk.layers[0].weight
+
+    def value():
+        return derivatives(model, u, y, [(0, 0)])[0].square().sum()
+
+    (slope,) = torch.autograd.grad(value(), weight)
+    with torch.no_grad():
+        weight[2, 1] += 1e-5
+        above = float(value())
+        weight[2, 1] -= 2e-5
+        below = float(value())
+    assert float(slope[2, 1]) == pytest.approx((above - below) / 2e-5, rel=1e-6)
+
+
+def test_orders_that_do_not_exist_are_named():
+    model, u, y = model_of("both", 1), torch.zeros(1, 9), torch.zeros(2, 2)
+    with pytest.raises(ValueError, match=r"orders: got \(2,\), the points have coordinates 0 to 1"):
+        derivatives(model, u, y, [(2,)])
+    with pytest.raises(ValueError, match="orders: got none"):
+        derivatives(model, u, y, [])
+
+
+def test_the_heat_equation_is_learned_from_the_equation_alone():
+    # s_t = s_xx / (4 π²) on a period, from a sin(2πx) + b cos(2πx): the answer decays as exp(-t).
+    torch.manual_seed(0)
+    features = PeriodicFeatures((1.0, None), waves=1)
+    model = DeepONet(MLP((2, 4), bias=False), Chain([features, MLP((3, 24, 4), "tanh")]), bias=False)
+    batch = {"a": torch.randn(64, 2)}
+
+    def start(y, batch):
+        x = 2 * math.pi * y[..., 0]
+        return (batch["a"] @ torch.stack([torch.sin(x), torch.cos(x)]))[..., None]
+
+    side = Boundary(start, lambda batch: torch.stack([torch.linspace(0, 1, 20), torch.zeros(20)], 1), ("a",))
+    residual = Residual(
+        lambda d, y, batch: d[(1,)] - d[(0, 0)] / (4 * math.pi**2), drawn(60, (0.0, 0.0), (1.0, 1.0)), [(1,), (0, 0)], ("a",)
+    )
+    objective = Sum((1.0, residual), (5.0, side))
+    rule = torch.optim.Adam(model.parameters(), 5e-3)
+    for _ in range(700):
+        loss = objective(model, batch)
+        rule.zero_grad()
+        loss.backward()
+        rule.step()
+    y = torch.rand(200, 2)
+    truth = start(y, batch) * torch.exp(-y[:, 1:])
+    assert float((model(batch["a"], y).detach() - truth).norm() / truth.norm()) < 0.02
