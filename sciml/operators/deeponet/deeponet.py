@@ -156,7 +156,8 @@ class DeepONet(Factorised):
         boundary: HardBoundary | None = None,
     ) -> None:
         super().__init__()
-        self.branch, self.trunk, self.channels, self.split, self.bias = branch, trunk, channels, split, bias
+        self.split: Split = split
+        self.branch, self.trunk, self.channels, self.bias = branch, trunk, channels, bias
         self.scale, self.shift, self.boundary = scale, shift, boundary
         self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)
 
@@ -224,7 +225,8 @@ class MIONet(Factorised):
             raise ValueError(
                 f"branches: got {len(branches)}, need at least one, and a module of its own for each input function"
             )
-        self.branches, self.trunk, self.channels, self.split, self.bias = tuple(branches), trunk, channels, split, bias
+        self.split: Split = split
+        self.branches, self.trunk, self.channels, self.bias = tuple(branches), trunk, channels, bias
         self.scale, self.shift, self.boundary = scale, shift, boundary
         self.networks = nn.ModuleList(branches)
         self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)

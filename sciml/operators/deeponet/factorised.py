@@ -59,7 +59,7 @@ class Factorised(nn.Module, ABC):
             ValueError: another number of axes, of functions, or an index beyond them.
         """
         b = self.encode(u)
-        _check_layout(y, len(b), function_index)
+        check_layout(y, len(b), function_index)
         return combined(b, self.basis(y), function_index) + self.offset(y)
 
 
@@ -78,15 +78,13 @@ def combined(b: Coefficients, t: Basis, function_index: Int[Tensor, "row"] | Non
     return torch.einsum("fck,nck->fnc", b, t)
 
 
-def in_pieces(
-    model: nn.Module, u: object, pieces: Iterable[Float[Tensor, "point coordinate"]]
-) -> Iterator[Float[Tensor, "function point channel"]]:
-    """Answers of the same functions at any number of points, piece by piece: memory is that of one piece.
+def in_pieces(model: nn.Module, u: object, pieces: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Answers (function, point, channel) of the same functions at any number of points, piece by piece, in the memory of one.
 
     The functions are encoded once where the model is `Factorised`. Without gradients.
 
     Args:
-        pieces: points, such as `y.split(65536)`, or made as they are asked for.
+        pieces: points, (point, coordinate), such as `y.split(65536)`, or made as they are asked for.
     """
     with torch.no_grad():
         b = model.encode(u) if isinstance(model, Factorised) else None
@@ -94,7 +92,7 @@ def in_pieces(
             if b is None or not isinstance(model, Factorised):
                 yield model(u, y)
             else:
-                _check_layout(y, len(b), None)
+                check_layout(y, len(b), None)
                 yield combined(b, model.basis(y)) + model.offset(y)
 
 
@@ -103,7 +101,8 @@ def _like_channels(b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:
     return b.expand(-1, channels, -1), t.expand(-1, -1, channels, -1)
 
 
-def _check_layout(y: Tensor, functions: int, function_index: Tensor | None) -> None:
+def check_layout(y: Tensor, functions: int, function_index: Tensor | None) -> None:
+    """Raise a ValueError where points and functions do not belong together as `Factorised.forward` says."""
     shape = tuple(y.shape)
     if function_index is None:
         if y.ndim not in (2, 3):
@@ -125,4 +124,4 @@ def _check_layout(y: Tensor, functions: int, function_index: Tensor | None) -> N
         raise ValueError(f"function_index: got {got}, there are {functions} functions in u")
 
 
-__all__ = ["Basis", "Coefficients", "Factorised", "combined", "in_pieces"]
+__all__ = ["Basis", "Coefficients", "Factorised", "check_layout", "combined", "in_pieces"]

@@ -29,6 +29,11 @@ _ACTIVATIONS = {
 }
 
 
+def act(activation: Activation, x: Tensor) -> Tensor:
+    """The activation of that name, number by number."""
+    return _ACTIVATIONS[activation](x)
+
+
 def _check(widths: Sequence[int], activation: str) -> None:
     if len(widths) < 2 or min(widths) < 1:
         raise ValueError(f"widths: got {tuple(widths)}, need at least two positive numbers, inputs first and outputs last")
@@ -54,7 +59,8 @@ class MLP(nn.Module):
     ) -> None:
         super().__init__()
         _check(widths, activation)
-        self.widths, self.activation, self.last_activation, self.bias = tuple(widths), activation, last_activation, bias
+        self.activation: Activation = activation
+        self.widths, self.last_activation, self.bias = tuple(widths), last_activation, bias
         self.layers = nn.ModuleList(nn.Linear(n, m, bias=bias) for n, m in pairwise(widths))
         for layer in self.layers:
             _glorot(layer)
@@ -62,11 +68,10 @@ class MLP(nn.Module):
     def forward(self, x: Float[Tensor, "*lead input"]) -> Float[Tensor, "*lead output"]:
         """Raises a ValueError for another number of inputs than the first width."""
         _check_last(x, self.widths[0])
-        act = _ACTIVATIONS[self.activation]
         for layer in self.layers[:-1]:
-            x = act(layer(x))
+            x = act(self.activation, layer(x))
         x = self.layers[-1](x)
-        return act(x) if self.last_activation else x
+        return act(self.activation, x) if self.last_activation else x
 
 
 class ResidualMLP(nn.Module):
@@ -86,7 +91,8 @@ class ResidualMLP(nn.Module):
             raise ValueError(
                 f"widths, depth: got {tuple(widths)}, {depth}, need (inputs, width, outputs) and at least one block"
             )
-        self.widths, self.depth, self.activation = tuple(widths), depth, activation
+        self.activation: Activation = activation
+        self.widths, self.depth = tuple(widths), depth
         inputs, width, outputs = widths
         self.enter, self.leave = nn.Linear(inputs, width), nn.Linear(width, outputs)
         self.blocks = nn.ModuleList(MLP((width, width, width), activation) for _ in range(depth))
@@ -118,7 +124,8 @@ class StackedMLP(nn.Module):
         _check(widths, activation)
         if outputs < 1:
             raise ValueError(f"outputs: got {outputs}, need at least one network")
-        self.widths, self.outputs, self.activation = tuple(widths), outputs, activation
+        self.activation: Activation = activation
+        self.widths, self.outputs = tuple(widths), outputs
         sizes = list(pairwise((*widths, 1)))
         self.weights = nn.ParameterList(nn.Parameter(torch.empty(outputs, n, m)) for n, m in sizes)
         self.biases = nn.ParameterList(nn.Parameter(torch.zeros(outputs, 1, m)) for _, m in sizes)
@@ -132,7 +139,7 @@ class StackedMLP(nn.Module):
         for i, (weight, bias) in enumerate(zip(self.weights, self.biases, strict=True)):
             h = torch.baddbmm(bias, h, weight)
             if i + 1 < len(self.weights):
-                h = _ACTIVATIONS[self.activation](h)
+                h = act(self.activation, h)
         return h[..., 0].T
 
 
@@ -162,7 +169,8 @@ class ConvolutionalBranch(nn.Module):
                 f"shape: got {tuple(shape)} with channels {tuple(channels)}, widths {tuple(widths)}; need 1 to 3 sides"
             )
         self.shape, self.in_channels, self.channels = tuple(shape), in_channels, tuple(channels)
-        self.widths, self.activation = tuple(widths), activation
+        self.activation: Activation = activation
+        self.widths = tuple(widths)
         kind = (nn.Conv1d, nn.Conv2d, nn.Conv3d)[len(shape) - 1]
         self.convolutions = nn.ModuleList(kind(n, m, 5, stride=2, padding=2) for n, m in pairwise((in_channels, *channels)))
         left = math.prod(_halved(n, len(channels)) for n in shape) * channels[-1]
@@ -175,7 +183,7 @@ class ConvolutionalBranch(nn.Module):
                 f"u: got shape {tuple(u.shape)}, need (function, {self.in_channels}, {', '.join(map(str, self.shape))})"
             )
         for convolution in self.convolutions:
-            u = _ACTIVATIONS[self.activation](convolution(u))
+            u = act(self.activation, convolution(u))
         return self.head(u.flatten(1))
 
 
@@ -319,4 +327,5 @@ __all__ = [
     "PeriodicFeatures",
     "ResidualMLP",
     "StackedMLP",
+    "act",
 ]

@@ -140,7 +140,7 @@ class CoefficientError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s = self.reading(batch)
-        factorised = _needed(model, y)
+        factorised = needed(model, y)
         weights = self.reading.weights(s)
         assert weights is not None  # points of each function its own are refused above
         with torch.no_grad():
@@ -221,7 +221,7 @@ def _squared(
     root = None if weights is None else weights.sqrt()[:, None]
     if not gram:
         return (_weighted(model(u, y), root) - s).square().sum((1, 2))
-    factorised = _needed(model, y)
+    factorised = needed(model, y)
     b, t = with_offset(factorised.encode(u), factorised.basis(y), factorised.offset(y))
     gap = squared_distance(b, t if root is None else t * root[..., None], s)
     if s.dtype == torch.float32 and bool(gap.detach().sum() < RESOLVED**2 * s.square().sum()):
@@ -239,7 +239,8 @@ def _weighted(values: Tensor, root: Tensor | None) -> Tensor:
     return values if root is None else values * root
 
 
-def _needed(model: nn.Module, y: Tensor) -> Factorised:
+def needed(model: nn.Module, y: Tensor) -> Factorised:
+    """The model, where it is a sum of products and all functions share the points; else a ValueError."""
     if not isinstance(model, Factorised):
         raise ValueError(
             f"model: {type(model).__name__} is not a sum of products of functions of u and of y, which this loss needs; "
@@ -265,6 +266,7 @@ __all__ = [
     "SquaredError",
     "Sum",
     "coordinates",
+    "needed",
     "projected",
     "squared_distance",
 ]

@@ -1,0 +1,113 @@
+"""The best linear map from a function to answers at points, in closed form: what a network has to beat."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+
+
+class LinearOperator(Factorised):
+    """G(u)(y)_c = Σ_ij W_cij p_i(u) T_j(y): p principal components of the inputs and 1, T products of Chebyshev polynomials.
+
+    Args:
+        mean: of the inputs, (number,).
+        components: (number, component).
+        weights: (channel, component and 1, polynomial).
+        low, high: sides of the box that the polynomials are laid on, per coordinate.
+        degree: of the polynomials in each coordinate.
+    """
+
+    def __init__(
+        self,
+        mean: Float[Tensor, "number"],
+        components: Float[Tensor, "number component"],
+        weights: Float[Tensor, "channel row polynomial"],
+        low: Sequence[float],
+        high: Sequence[float],
+        degree: int,
+    ) -> None:
+        super().__init__()
+        self.channels = weights.shape[0]
+        self.low, self.high, self.degree = tuple(low), tuple(high), degree
+        for name, values in (("mean", mean), ("components", components), ("weights", weights)):
+            self.register_buffer(name, values, persistent=False)
+
+    @classmethod
+    def of(
+        cls,
+        u: Float[Tensor, "function *numbers"],
+        y: Float[Tensor, "*points coordinate"],
+        s: Float[Tensor, "function point channel"],
+        *,
+        components: int = 20,
+        degree: int = 15,
+    ) -> LinearOperator:
+        """Least squares over all functions and points, in float64.
+
+        Args:
+            y: (point, coordinate) for all functions, or (function, point, coordinate).
+            components: at most so many; none of less than 1e-14 of the variance of the first.
+            degree: of the polynomials in each coordinate.
+        Raises:
+            ValueError: fewer answers than unknowns.
+        """
+        rows, points, truth = u.double().flatten(1), y.double(), s.double()
+        low, high = points.flatten(0, -2).amin(0).tolist(), points.flatten(0, -2).amax(0).tolist()
+        mean = rows.mean(0)
+        _, sizes, directions = torch.linalg.svd(rows - mean, full_matrices=False)
+        count = min(components, int((sizes > 1e-7 * sizes[0]).sum()))
+        directions = directions[:count].T / (sizes[:count] / len(rows) ** 0.5)
+        p = _with_one((rows - mean) @ directions)
+        t = polynomials(points, low, high, degree)
+        unknowns = p.shape[1] * t.shape[-1]
+        if truth[..., 0].numel() < unknowns:
+            raise ValueError(
+                f"s: got {truth[..., 0].numel()} answers for {unknowns} unknowns; take fewer components or degrees"
+            )
+        if points.ndim == 2:
+            left, right = torch.linalg.pinv(p, rtol=1e-12), torch.linalg.pinv(t, rtol=1e-12)
+            weights = torch.einsum("if,fnc,jn->cij", left, truth, right)
+        else:
+            design = (p[:, None, :, None] * t[:, :, None, :]).flatten(2).flatten(0, 1)
+            solution = torch.linalg.lstsq(design, truth.flatten(0, 1), driver="gelsd", rcond=1e-13).solution
+            weights = solution.T.unflatten(1, (p.shape[1], t.shape[-1]))
+        return cls(mean, directions, weights, low, high, degree)
+
+    def encode(self, u: object) -> Coefficients:
+        """(function, channel, polynomial)."""
+        assert isinstance(u, Tensor)
+        mean, components, weights = (self.get_buffer(name).to(u) for name in ("mean", "components", "weights"))
+        p = _with_one((u.flatten(1) - mean) @ components)
+        return torch.einsum("fi,cij->fcj", p, weights)
+
+    def basis(self, y: Float[Tensor, "*points coordinate"]) -> Basis:
+        return polynomials(y, self.low, self.high, self.degree)[..., None, :]
+
+    def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
+        return torch.zeros_like(y[..., :1]).expand(*y.shape[:-1], self.channels)
+
+
+def polynomials(
+    y: Float[Tensor, "*points coordinate"], low: Sequence[float], high: Sequence[float], degree: int
+) -> Float[Tensor, "*points polynomial"]:
+    """Products of the Chebyshev polynomials up to a degree in each coordinate, on a box."""
+    product = torch.ones_like(y[..., :1])
+    for axis, (start, stop) in enumerate(zip(low, high, strict=True)):
+        x = 2 * (y[..., axis] - start) / (stop - start) - 1
+        terms = [torch.ones_like(x), x]
+        for _ in range(2, degree + 1):
+            terms.append(2 * x * terms[-1] - terms[-2])
+        product = (product[..., :, None] * torch.stack(terms[: degree + 1], -1)[..., None, :]).flatten(-2)
+    return product
+
+
+def _with_one(p: Float[Tensor, "function component"]) -> Float[Tensor, "function row"]:
+    return torch.cat([p, torch.ones_like(p[:, :1])], 1)
+
+
+__all__ = ["LinearOperator", "polynomials"]

@@ -1,0 +1,138 @@
+"""Errors of operators that answer at points: one row per model, every metric by its full name."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from sciml.data.batch import Batch
+from sciml.metrics.functions import relative_l2_of_functions
+from sciml.training.checkpoint import write_bytes
+from sciml.training.models import in_evaluation
+from sciml.training.streams import Samples
+
+Reading = Callable[[Batch], tuple[object, Tensor, Tensor]]
+"""A batch as (u, y, s): input functions, points, answers; see `FunctionsAtPoints`."""
+
+
+@dataclass(frozen=True)
+class PointRow:
+    """What one model does on the test samples.
+
+    Args:
+        parameters: real numbers that are trained.
+        mean_squared_error: over functions, points and channels, in the unit of the answer squared.
+        mean_relative_l2: mean over the functions; None where the truth of one is zero.
+        global_relative_l2: over all functions at once.
+        worst_relative_l2: of the functions; None as above.
+    """
+
+    name: str
+    parameters: int
+    mean_squared_error: float
+    mean_relative_l2: float | None
+    global_relative_l2: float
+    worst_relative_l2: float | None
+
+
+@dataclass(frozen=True)
+class PointTable:
+    """Rows of `evaluate_at_points`; `print(table)` shows them."""
+
+    rows: tuple[PointRow, ...]
+    functions: int
+
+    def to_dict(self) -> dict[str, object]:
+        """For JSON, unrounded."""
+        return {"functions": self.functions, "rows": [dict(vars(row)) for row in self.rows]}
+
+    def to_markdown(self) -> str:
+        names = list(PointRow.__dataclass_fields__)
+        lines = [[name.replace("_", " ") for name in names], ["---", *["---:"] * (len(names) - 1)]]
+        lines += [[_shown(getattr(row, name)) for name in names] for row in self.rows]
+        return "".join("| " + " | ".join(line) + " |\n" for line in lines)
+
+    def __str__(self) -> str:
+        return f"errors of {self.functions:,} functions\n\n{self.to_markdown()}"
+
+    def write(self, folder: str | Path) -> None:
+        """table.csv, table.md and table.json in a folder.
+
+        Raises:
+            OSError: a file cannot be written.
+        """
+        out = io.StringIO()
+        writer = csv.DictWriter(out, list(PointRow.__dataclass_fields__), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(dict(vars(row)) for row in self.rows)
+        texts = {"csv": out.getvalue(), "md": self.to_markdown(), "json": json.dumps(self.to_dict(), indent=2) + "\n"}
+        for suffix, text in texts.items():
+            write_bytes(Path(folder) / f"table.{suffix}", text.encode())
+
+
+def evaluate_at_points(
+    models: Mapping[str, nn.Module], reading: Reading, stream: Samples, *, out: str | Path | None = None
+) -> PointTable:
+    """Errors of models, called as model(u, y), on every sample of a stream; each in the precision that its weights have.
+
+    Args:
+        models: by name, in the order of the rows.
+        stream: of test samples, which nothing was chosen on.
+        out: folder for table.csv, table.md and table.json.
+    Raises:
+        ValueError: an answer that is not finite or of another shape than the truth.
+    """
+    rows = [_row(name, model, reading, stream) for name, model in models.items()]
+    table = PointTable(tuple(row for row, _ in rows), rows[0][1] if rows else 0)
+    if out is not None:
+        table.write(out)
+    return table
+
+
+def _row(name: str, model: nn.Module, reading: Reading, stream: Samples) -> tuple[PointRow, int]:
+    model.to(stream.device)
+    kept = next((weight.dtype for weight in model.parameters()), None)
+    gaps, sizes, relative, numbers = 0.0, 0.0, [], 0
+    with in_evaluation(model):
+        for batch in stream:
+            given = batch if kept is None else {key: _in(values, kept) for key, values in batch.items()}
+            u, y, _ = reading(given)
+            truth = reading(batch)[2].double()
+            answer = model(u, y).double()
+            if not bool(answer.isfinite().all()):
+                raise ValueError(f"model: {name} gave an answer that is not finite; train it again")
+            relative.append(relative_l2_of_functions(answer, truth).cpu())
+            gaps += float((answer - truth).square().sum())
+            sizes += float(truth.square().sum())
+            numbers += truth.numel()
+    each = torch.cat(relative)
+    known = bool(each.isfinite().all())
+    parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
+    errors = (float(each.mean()) if known else None, (gaps / sizes) ** 0.5, float(each.max()) if known else None)
+    return PointRow(name, parameters, gaps / numbers, *errors), len(each)
+
+
+def _in(values: Tensor, dtype: torch.dtype) -> Tensor:
+    return values.to(dtype) if values.is_floating_point() else values
+
+
+def _shown(value: object) -> str:
+    return (
+        f"{value:.4g}"
+        if isinstance(value, float)
+        else "–"
+        if value is None
+        else f"{value:,}"
+        if isinstance(value, int)
+        else str(value)
+    )
+
+
+__all__ = ["PointRow", "PointTable", "Reading", "evaluate_at_points"]
