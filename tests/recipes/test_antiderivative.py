@@ -20,7 +20,7 @@ def test_the_recipe_learns_and_polishes(name, tmp_path):
     rows = json.loads((tmp_path / "out" / "table.json").read_text())["rows"]
     polished = json.loads((tmp_path / "out" / "polished" / "table.json").read_text())["rows"]
     assert [row["name"] for row in rows] == ["DeepONet", "least squares, linear"]
-    assert polished[0]["mean_squared_error"] < rows[0]["mean_squared_error"] < 0.02
+    assert polished[0]["mean_squared_error"] < rows[0]["mean_squared_error"] < 0.04
     model = load(tmp_path / "out" / "polished.pt")
     assert next(model.parameters()).dtype == torch.float64
     assert (tmp_path / "out" / "answers.png").stat().st_size > 10_000

@@ -16,7 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
-from sciml.operators.deeponet.networks import MLP, Activation
+from sciml.operators.deeponet.networks import MLP, Activation, before_last, last_linear
 
 Split = Literal["both", "branch", "trunk"]
 
@@ -171,6 +171,19 @@ class DeepONet(Factorised):
     def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
         return self.outputs.offset(y)
 
+    def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> Float[Tensor, "function point channel"] | None:
+        """h (W t) in place of (h W) t, W the last layer of the branch: for more functions than points one product less."""
+        layer = last_linear(self.branch)
+        if layer is None or self.channels > 1 or not isinstance(u, Tensor) or len(y) >= len(u):
+            return None
+        t = self.basis(y)[:, 0] * (self.outputs.get_buffer("scale").to(y) if self.outputs.units else 1)
+        rest = self.offset(y)[:, 0]
+        h = before_last(self.branch, u)
+        if h.ndim != 2 or layer.out_features != t.shape[1]:
+            return None  # what is wrong is told in the usual order
+        rest = rest if layer.bias is None else rest + t @ layer.bias
+        return torch.addmm(rest, h, (t @ layer.weight).T)[..., None]
+
     @classmethod
     def from_arrays(
         cls,
@@ -253,6 +266,9 @@ class MIONet(Factorised):
 
     def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
         return self.outputs.offset(y)
+
+    def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> None:
+        """None: there are several branches."""
 
 
 def _given(name: str, layers: Sequence[Layer], activation: Activation, last_activation: bool) -> MLP:

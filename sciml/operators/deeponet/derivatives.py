@@ -5,9 +5,10 @@ only the basis is differentiated, at the cost of the trunk, whatever the number 
 
     D G(u)(y) = Σ_k b_k(u) D t_k(y) + D o(y).
 
-Each derivative is one more tangent beside the values (`torch.func.jvp`): what the zero-coordinate shift of Leng, Shankar &
-Thiyagalingam (J. Comput. Phys. 505 (2024) 112904) reaches by reverse mode, without its dummy sums. Other operators are
-differentiated whole.
+Values and derivatives go through the layers of a trunk together, up to the second order, one product per layer for all of them;
+beyond, and through modules of other kinds, each derivative is one more tangent beside the values (`torch.func.jvp`). It is what
+the zero-coordinate shift of Leng, Shankar & Thiyagalingam (J. Comput. Phys. 505 (2024) 112904) reaches by reverse mode, without
+its dummy sums. Other operators are differentiated whole.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sciml.operators.deeponet.deeponet import DeepONet, MIONet
 from sciml.operators.deeponet.factorised import Factorised, combined
+from sciml.operators.deeponet.networks import MLP, Chain, slopes
 
 Order = tuple[int, ...]
 """By which coordinates, one after the other: () is the value, (1,) once by the second, (0, 0) twice by the first."""
@@ -43,8 +46,77 @@ def derivatives(
     if not isinstance(model, Factorised):
         return along(lambda points: model(u, points), y, orders)
     b = model.encode(u)
-    bases, offsets = along(model.basis, y, orders), along(model.offset, y, orders)
+    bases = _of_basis(model, y, orders)
+    offsets = along(model.offset, y, orders)
     return tuple(combined(b, t) + o for t, o in zip(bases, offsets, strict=True))
+
+
+def _of_basis(model: Factorised, y: Tensor, orders: Sequence[Order]) -> tuple[Tensor, ...]:
+    """Of a trunk of layers that are known, all orders up to the second together; else one tangent after the other."""
+    plain = isinstance(model, DeepONet | MIONet) and model.boundary is None
+    if not plain or max(map(len, orders)) > 2:
+        return along(model.basis, y, orders)
+    needed = {order[:length] for order in orders for length in range(len(order) + 1)}
+    needed |= {(axis,) for order in needed for axis in order}
+    carried = _through(model.trunk, y, None, sorted(needed, key=lambda order: (len(order), order)))
+    if carried is None:
+        return along(model.basis, y, orders)
+    return tuple(model.outputs.basis(carried[order], y) for order in orders)
+
+
+Jet = dict[Order, Tensor]
+"""A value, (), and derivatives of it; of a second derivative also both first ones."""
+
+
+def _through(network: nn.Module, y: Tensor, jet: Jet | None, orders: Sequence[Order]) -> Jet | None:
+    """What a network makes of a jet, or where there is none yet of the points; None where it cannot be told."""
+    match network:
+        case Chain():
+            for part in network.parts:
+                jet = _through(part, y, jet, orders)
+                if jet is None:
+                    return None
+            return jet
+        case MLP():
+            return _through_layers(network, _of_points(y, orders) if jet is None else jet)
+        case _ if jet is None:  # features of the points, which are few
+            return dict(zip(orders, along(network, y, orders), strict=True))
+        case _:
+            return None
+
+
+def _of_points(y: Tensor, orders: Sequence[Order]) -> Jet:
+    jet = {order: torch.zeros_like(y) for order in orders}
+    jet[()] = y
+    for order in orders:
+        if len(order) == 1:
+            jet[order][..., order[0]] = 1
+    return jet
+
+
+def _through_layers(network: MLP, jet: Jet) -> Jet | None:
+    """Faà di Bruno's rule up to the second order; one product per layer for all orders."""
+    orders = list(jet)
+    parts = [jet[order] for order in orders]
+    for i, layer in enumerate(network.layers):
+        # Taken apart once: the gradient of each single part would be as large as all of them.
+        mapped = dict(zip(orders, (torch.stack(parts) @ layer.weight.T).unbind(), strict=True))
+        if layer.bias is not None:
+            mapped[()] = mapped[()] + layer.bias
+        if i + 1 == len(network.layers) and not network.last_activation:
+            return mapped
+        known = slopes(network.activation, mapped[()])
+        if known is None:
+            return None
+        value, slope, curvature = known
+        parts = [value]
+        for order in orders[1:]:
+            part = slope * mapped[order]
+            if len(order) == 2 and curvature is not None:
+                first, second = (mapped[(axis,)] for axis in order)
+                part = torch.addcmul(part, curvature, first * second)
+            parts.append(part)
+    return dict(zip(orders, parts, strict=True))
 
 
 def along(function: Callable[[Tensor], Tensor], y: Tensor, orders: Sequence[Order]) -> tuple[Tensor, ...]:

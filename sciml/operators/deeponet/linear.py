@@ -8,6 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.operators.deeponet.components import PrincipalComponents
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
 
 
@@ -15,8 +16,7 @@ class LinearOperator(Factorised):
     """G(u)(y)_c = Σ_ij W_cij p_i(u) T_j(y): p principal components of the inputs and 1, T products of Chebyshev polynomials.
 
     Args:
-        mean: of the inputs, (number,).
-        components: (number, component).
+        components: of the inputs.
         weights: (channel, component and 1, polynomial).
         low, high: sides of the box that the polynomials are laid on, per coordinate.
         degree: of the polynomials in each coordinate.
@@ -24,8 +24,7 @@ class LinearOperator(Factorised):
 
     def __init__(
         self,
-        mean: Float[Tensor, "number"],
-        components: Float[Tensor, "number component"],
+        components: PrincipalComponents,
         weights: Float[Tensor, "channel row polynomial"],
         low: Sequence[float],
         high: Sequence[float],
@@ -34,8 +33,8 @@ class LinearOperator(Factorised):
         super().__init__()
         self.channels = weights.shape[0]
         self.low, self.high, self.degree = tuple(low), tuple(high), degree
-        for name, values in (("mean", mean), ("components", components), ("weights", weights)):
-            self.register_buffer(name, values, persistent=False)
+        self.components = components
+        self.register_buffer("weights", weights, persistent=False)
 
     @classmethod
     def of(
@@ -51,18 +50,15 @@ class LinearOperator(Factorised):
 
         Args:
             y: (point, coordinate) for all functions, or (function, point, coordinate).
-            components: at most so many; none of less than 1e-14 of the variance of the first.
+            components: at most so many.
             degree: of the polynomials in each coordinate.
         Raises:
             ValueError: fewer answers than unknowns.
         """
-        rows, points, truth = u.double().flatten(1), y.double(), s.double()
+        points, truth = y.double(), s.double()
         low, high = points.flatten(0, -2).amin(0).tolist(), points.flatten(0, -2).amax(0).tolist()
-        mean = rows.mean(0)
-        _, sizes, directions = torch.linalg.svd(rows - mean, full_matrices=False)
-        count = min(components, int((sizes > 1e-7 * sizes[0]).sum()))
-        directions = directions[:count].T / (sizes[:count] / len(rows) ** 0.5)
-        p = _with_one((rows - mean) @ directions)
+        found = PrincipalComponents.of(u, count=components, least=1e-7)
+        p = _with_one(found(u.double()))
         t = polynomials(points, low, high, degree)
         unknowns = p.shape[1] * t.shape[-1]
         if truth[..., 0].numel() < unknowns:
@@ -76,20 +72,22 @@ class LinearOperator(Factorised):
             design = (p[:, None, :, None] * t[:, :, None, :]).flatten(2).flatten(0, 1)
             solution = torch.linalg.lstsq(design, truth.flatten(0, 1), driver="gelsd", rcond=1e-13).solution
             weights = solution.T.unflatten(1, (p.shape[1], t.shape[-1]))
-        return cls(mean, directions, weights, low, high, degree)
+        return cls(found, weights, low, high, degree)
 
     def encode(self, u: object) -> Coefficients:
         """(function, channel, polynomial)."""
         assert isinstance(u, Tensor)
-        mean, components, weights = (self.get_buffer(name).to(u) for name in ("mean", "components", "weights"))
-        p = _with_one((u.flatten(1) - mean) @ components)
-        return torch.einsum("fi,cij->fcj", p, weights)
+        p = _with_one(self.components(u))
+        return torch.einsum("fi,cij->fcj", p, self.get_buffer("weights").to(p))
 
     def basis(self, y: Float[Tensor, "*points coordinate"]) -> Basis:
         return polynomials(y, self.low, self.high, self.degree)[..., None, :]
 
     def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
         return torch.zeros_like(y[..., :1]).expand(*y.shape[:-1], self.channels)
+
+    def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> None:
+        """None: the map is one product."""
 
 
 def polynomials(

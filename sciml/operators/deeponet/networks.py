@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from jaxtyping import Float
@@ -32,6 +32,47 @@ _ACTIVATIONS = {
 def act(activation: Activation, x: Tensor) -> Tensor:
     """The activation of that name, number by number."""
     return _ACTIVATIONS[activation](x)
+
+
+def slopes(activation: Activation, x: Tensor) -> tuple[Tensor, Tensor, Tensor | None] | None:
+    """The activation and its first two derivatives, None for a second that is zero; None where they are not known here."""
+    match activation:
+        case "tanh":
+            value = torch.tanh(x)
+            slope = 1 - value.square()
+            return value, slope, -2 * value * slope
+        case "sine":
+            value = torch.sin(x)
+            return value, torch.cos(x), -value
+        case "relu":
+            return functional.relu(x), (x > 0).to(x.dtype), None
+        case "gelu":
+            density = torch.exp(-x.square() / 2) / math.sqrt(2 * math.pi)
+            part = 0.5 * (1 + torch.erf(x / math.sqrt(2)))
+            return x * part, part + x * density, (2 - x.square()) * density
+        case _:
+            return None
+
+
+def last_linear(network: nn.Module) -> nn.Linear | None:
+    """The linear layer that a network ends in; None where it ends otherwise, or is not of this module."""
+    if isinstance(network, MLP):
+        return None if network.last_activation else cast(nn.Linear, network.layers[-1])
+    if isinstance(network, Flattened):
+        return last_linear(network.network)
+    return last_linear(network.parts[-1]) if isinstance(network, Chain) else None
+
+
+def before_last(network: nn.Module, x: Tensor) -> Tensor:
+    """What the layer of `last_linear` is given."""
+    if isinstance(network, Flattened):
+        return before_last(network.network, x.flatten(1))
+    if isinstance(network, Chain):
+        for part in network.parts[:-1]:
+            x = part(x)
+        return before_last(network.parts[-1], x)
+    assert isinstance(network, MLP)
+    return network.hidden(x)
 
 
 def _check(widths: Sequence[int], activation: str) -> None:
@@ -67,11 +108,15 @@ class MLP(nn.Module):
 
     def forward(self, x: Float[Tensor, "*lead input"]) -> Float[Tensor, "*lead output"]:
         """Raises a ValueError for another number of inputs than the first width."""
+        x = self.layers[-1](self.hidden(x))
+        return act(self.activation, x) if self.last_activation else x
+
+    def hidden(self, x: Float[Tensor, "*lead input"]) -> Float[Tensor, "*lead width"]:
+        """What the last layer is given."""
         _check_last(x, self.widths[0])
         for layer in self.layers[:-1]:
             x = act(self.activation, layer(x))
-        x = self.layers[-1](x)
-        return act(self.activation, x) if self.last_activation else x
+        return x
 
 
 class ResidualMLP(nn.Module):
@@ -328,4 +373,7 @@ __all__ = [
     "ResidualMLP",
     "StackedMLP",
     "act",
+    "before_last",
+    "last_linear",
+    "slopes",
 ]

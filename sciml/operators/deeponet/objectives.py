@@ -11,11 +11,13 @@ three, and no tensor of functions x points beside the truth.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import cast
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sciml.data.batch import Batch
 from sciml.numerics.domain import Domain
@@ -59,7 +61,7 @@ class FunctionsAtPoints:
             y = batch[self.points]
             wanted = y.shape[:2]
         else:
-            y = coordinates(self.points).to(parts[0])
+            y = _on(self.points, parts[0].dtype, parts[0].device)
             for name, values in zip(self.targets, parts, strict=True):
                 if values.ndim < 3 or tuple(values.shape[2:]) != self.points.shape:
                     got = tuple(values.shape)
@@ -75,8 +77,7 @@ class FunctionsAtPoints:
         """Quadrature weights of the points over their sum; None where each function has points of its own."""
         if isinstance(self.points, str):
             return None
-        weights = self.points.weights().flatten()
-        return (weights / weights.sum()).to(like)
+        return _weights(self.points, like.dtype, like.device)
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,8 @@ class SquaredError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s = _some_points(self.points, *self.reading(batch))
+        if not self.gram:
+            return functional.mse_loss(model(u, y), s)
         return _squared(model, u, y, s, self.gram).sum() / s.numel()
 
 
@@ -174,6 +177,19 @@ class Sum:
 def coordinates(domain: Domain) -> Float[Tensor, "point coordinate"]:
     """Of the points of a grid, float64, in the order in which a field is flattened."""
     return torch.stack([axis.flatten() for axis in torch.meshgrid(*domain.coordinates(), indexing="ij")], -1)
+
+
+@lru_cache(maxsize=16)
+def _on(domain: Domain, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "point coordinate"]:
+    with torch.inference_mode(False):
+        return coordinates(domain).to(device, dtype)
+
+
+@lru_cache(maxsize=16)
+def _weights(domain: Domain, dtype: torch.dtype, device: torch.device) -> Float[Tensor, "point"]:
+    with torch.inference_mode(False):
+        weights = domain.weights().flatten().double()
+        return (weights / weights.sum()).to(device, dtype)
 
 
 def squared_distance(b: Coefficients, t: Basis, s: Float[Tensor, "function point channel"]) -> Float[Tensor, "function"]:

@@ -130,6 +130,9 @@ class PODDeepONet(Factorised):
     def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
         return self.pod.at(y)[1]
 
+    def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> None:
+        """None: the modes are no layer."""
+
 
 def interpolated(
     values: Float[Tensor, "grid *rest"], domain: Domain, y: Float[Tensor, "*points coordinate"]

@@ -193,6 +193,34 @@ def test_derivatives_of_an_operator_are_those_of_reverse_mode_point_by_point(own
             torch.testing.assert_close(value[f, n, c], slope, rtol=1e-10, atol=1e-11)
 
 
+@pytest.mark.parametrize("activation", ["tanh", "sine", "relu", "gelu", "silu"])
+@pytest.mark.parametrize("features", [False, True])
+def test_derivatives_that_go_through_the_layers_together_are_those_of_tangents(activation, features):
+    torch.manual_seed(0)
+    layers = MLP((5 if features else 2, 8, 8, 6), activation, last_activation=features)
+    trunk = Chain([PeriodicFeatures((1.0, None), waves=2), layers]) if features else layers
+    model = DeepONet(MLP((9, 6)), trunk).double()
+    for layer in layers.layers:
+        nn.init.normal_(layer.bias)
+    u, y = torch.randn(3, 9, dtype=torch.float64), torch.rand(4, 2, dtype=torch.float64)
+    orders = [(), (1,), (0, 0), (1, 0), (1, 1)]
+    for one, other in zip(derivatives(model, u, y, orders), derivatives(Whole(model), u, y, orders), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)
+    gradients_of = [
+        torch.cat(
+            [
+                g.flatten()
+                for g in torch.autograd.grad(
+                    sum(d.square().sum() for d in derivatives(m, u, y, orders)), list(model.parameters()), allow_unused=True
+                )
+                if g is not None
+            ]
+        )
+        for m in (model, Whole(model))
+    ]
+    torch.testing.assert_close(*gradients_of, rtol=1e-10, atol=1e-10)
+
+
 def test_weights_are_trained_through_derivatives():
     torch.manual_seed(0)
     model = model_of("both", 1).double()
