@@ -14,6 +14,7 @@ its dummy sums. Other operators are differentiated whole.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import cast
 
 import torch
 from jaxtyping import Float
@@ -53,8 +54,7 @@ def derivatives(
 
 def _of_basis(model: Factorised, y: Tensor, orders: Sequence[Order]) -> tuple[Tensor, ...]:
     """Of a trunk of layers that are known, all orders up to the second together; else one tangent after the other."""
-    plain = isinstance(model, DeepONet | MIONet) and model.boundary is None
-    if not plain or max(map(len, orders)) > 2:
+    if not isinstance(model, DeepONet | MIONet) or model.boundary is not None or max(map(len, orders)) > 2:
         return along(model.basis, y, orders)
     needed = {order[:length] for order in orders for length in range(len(order) + 1)}
     needed |= {(axis,) for order in needed for axis in order}
@@ -98,7 +98,7 @@ def _through_layers(network: MLP, jet: Jet) -> Jet | None:
     """Faà di Bruno's rule up to the second order; one product per layer for all orders."""
     orders = list(jet)
     parts = [jet[order] for order in orders]
-    for i, layer in enumerate(network.layers):
+    for i, layer in enumerate(cast("list[nn.Linear]", list(network.layers))):
         # Taken apart once: the gradient of each single part would be as large as all of them.
         mapped = dict(zip(orders, (torch.stack(parts) @ layer.weight.T).unbind(), strict=True))
         if layer.bias is not None:

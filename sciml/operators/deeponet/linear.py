@@ -9,7 +9,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.operators.deeponet.components import PrincipalComponents
+from sciml.operators.deeponet.deeponet import DeepONet
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+from sciml.operators.deeponet.networks import before_last, last_linear
 
 
 class LinearOperator(Factorised):
@@ -60,18 +62,7 @@ class LinearOperator(Factorised):
         found = PrincipalComponents.of(u, count=components, least=1e-7)
         p = _with_one(found(u.double()))
         t = polynomials(points, low, high, degree)
-        unknowns = p.shape[1] * t.shape[-1]
-        if truth[..., 0].numel() < unknowns:
-            raise ValueError(
-                f"s: got {truth[..., 0].numel()} answers for {unknowns} unknowns; take fewer components or degrees"
-            )
-        if points.ndim == 2:
-            left, right = torch.linalg.pinv(p, rtol=1e-12), torch.linalg.pinv(t, rtol=1e-12)
-            weights = torch.einsum("if,fnc,jn->cij", left, truth, right)
-        else:
-            design = (p[:, None, :, None] * t[:, :, None, :]).flatten(2).flatten(0, 1)
-            solution = torch.linalg.lstsq(design, truth.flatten(0, 1), driver="gelsd", rcond=1e-13).solution
-            weights = solution.T.unflatten(1, (p.shape[1], t.shape[-1]))
+        weights = bilinear_least_squares(p, t, truth)
         return cls(found, weights, low, high, degree)
 
     def encode(self, u: object) -> Coefficients:
@@ -88,6 +79,58 @@ class LinearOperator(Factorised):
 
     def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> None:
         """None: the map is one product."""
+
+
+def bilinear_least_squares(
+    p: Float[Tensor, "function row"], t: Float[Tensor, "*points term"], s: Float[Tensor, "function point channel"]
+) -> Float[Tensor, "channel row term"]:
+    """W for which Σ_ij p_i W_cij t_j is nearest to s, over all functions and points.
+
+    Args:
+        t: (point, term) for all functions, or (function, point, term).
+    Raises:
+        ValueError: fewer answers than unknowns.
+    """
+    unknowns = p.shape[1] * t.shape[-1]
+    if s[..., 0].numel() < unknowns:
+        raise ValueError(f"s: got {s[..., 0].numel()} answers for {unknowns} unknowns; take fewer components or degrees")
+    if t.ndim == 2:
+        left, right = torch.linalg.pinv(p, rtol=1e-12), torch.linalg.pinv(t, rtol=1e-12)
+        return torch.einsum("if,fnc,jn->cij", left, s, right)
+    design = (p[:, None, :, None] * t[:, :, None, :]).flatten(2).flatten(0, 1)
+    solution = torch.linalg.lstsq(design, s.flatten(0, 1), driver="gelsd", rcond=1e-13).solution
+    return solution.T.unflatten(1, (p.shape[1], t.shape[-1]))
+
+
+def solve_last_layer(
+    model: DeepONet,
+    u: Float[Tensor, "function *numbers"],
+    y: Float[Tensor, "*points coordinate"],
+    s: Float[Tensor, "function point channel"],
+) -> None:
+    """Set the last layer of the branch to that of least squares, all other weights as they are: no step finds better.
+
+    The answer is linear in this layer. Take the model to float64 before, and go on by `polish` after.
+
+    Args:
+        y: (point, coordinate) for all functions, or (function, point, coordinate).
+    Raises:
+        ValueError: several outputs, a branch that does not end in a linear layer, a model that is not in float64, or fewer
+            answers than unknowns.
+    """
+    layer = last_linear(model.branch)
+    if layer is None or model.channels > 1:
+        raise ValueError("model: need one output and a branch that ends in a linear layer, to solve for it")
+    if layer.weight.dtype != torch.float64:
+        raise ValueError(f"model: got {layer.weight.dtype}, need float64; call model.double() before")
+    with torch.no_grad():
+        h = before_last(model.branch, u)
+        p = h if layer.bias is None else _with_one(h)
+        scale = model.outputs.get_buffer("scale").to(h)
+        (weights,) = bilinear_least_squares(p, model.basis(y)[..., 0, :] * scale, s - model.offset(y))
+        layer.weight.copy_(weights[: h.shape[1]].T)
+        if layer.bias is not None:
+            layer.bias.copy_(weights[-1])
 
 
 def polynomials(
@@ -108,4 +151,4 @@ def _with_one(p: Float[Tensor, "function component"]) -> Float[Tensor, "function
     return torch.cat([p, torch.ones_like(p[:, :1])], 1)
 
 
-__all__ = ["LinearOperator", "polynomials"]
+__all__ = ["LinearOperator", "bilinear_least_squares", "polynomials", "solve_last_layer"]

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
-from sciml.data.batch import Batch
+from sciml.data.batch import Batch, joined
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
 
@@ -35,7 +35,7 @@ class FunctionsAtPoints:
         inputs: variables, one for each input function; several go to the model as a tuple.
         targets: variables, joined along the channels in this order.
         points: name of the variable that holds the points, (sample, point, coordinate), of each sample its own; or the grid,
-            the same for all, on which the targets are fields.
+            the same for all, on which the targets are fields; their instants, where they have some, are channels.
     """
 
     inputs: tuple[str, ...]
@@ -62,12 +62,8 @@ class FunctionsAtPoints:
             wanted = y.shape[:2]
         else:
             y = _on(self.points, parts[0].dtype, parts[0].device)
-            for name, values in zip(self.targets, parts, strict=True):
-                if values.ndim < 3 or tuple(values.shape[2:]) != self.points.shape:
-                    got = tuple(values.shape)
-                    raise ValueError(f"variable {name}: got shape {got}, need (sample, channel, *{self.points.shape})")
-            parts = [values.flatten(2).movedim(1, 2) for values in parts]
-            wanted = (parts[0].shape[0], len(y))
+            fields = joined(batch, self.targets, self.points.shape)  # instants of a window are channels
+            return (u[0] if len(u) == 1 else u), y, fields.flatten(2).movedim(1, 2)
         for name, values in zip(self.targets, parts, strict=True):
             if values.shape[:2] != wanted:
                 raise ValueError(f"variable {name}: got values {tuple(values.shape)}, the points are {tuple(y.shape)}")

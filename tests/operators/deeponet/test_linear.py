@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 import torch
 
-from sciml.operators.deeponet.linear import LinearOperator, polynomials
+from sciml.operators.deeponet.deeponet import DeepONet
+from sciml.operators.deeponet.linear import LinearOperator, polynomials, solve_last_layer
+from sciml.operators.deeponet.networks import MLP
 
 
 def samples(functions, points, own):
@@ -34,3 +36,24 @@ def test_polynomials_are_those_of_chebyshev_on_the_box():
 def test_too_few_answers_are_refused():
     with pytest.raises(ValueError, match="s: got 20 answers for 48 unknowns"):
         LinearOperator.of(*samples(5, 4, True), degree=15)
+
+
+@pytest.mark.parametrize("own", [False, True])
+@pytest.mark.parametrize("bias", [False, True])
+def test_no_other_last_layer_is_better(own, bias):
+    u, y, s = samples(60, 9, own)
+    model = DeepONet(MLP((3, 5, 4), "tanh", bias=bias), MLP((1, 6, 4), "tanh"), scale=0.5).double()
+    layer = model.branch.layers[-1]
+    solve_last_layer(model, u, y, s)
+    loss = (model(u, y) - s).square().sum()
+    gradients = torch.autograd.grad(loss, list(layer.parameters()))
+    size = float(loss.detach()) * sum(float(w.detach().norm()) for w in layer.parameters())
+    assert all(float(g.norm()) < 1e-6 * max(1.0, size) for g in gradients)
+
+
+def test_a_last_layer_that_cannot_be_solved_for_is_named():
+    u, y, s = samples(60, 9, False)
+    with pytest.raises(ValueError, match="need one output and a branch that ends in a linear layer"):
+        solve_last_layer(DeepONet(MLP((3, 4), last_activation=True), MLP((1, 4))).double(), u, y, s)
+    with pytest.raises(ValueError, match=r"got torch\.float32, need float64"):
+        solve_last_layer(DeepONet(MLP((3, 4)), MLP((1, 4))), u, y, s)

@@ -133,7 +133,7 @@ def test_losses_without_predictions_refuse_what_is_no_sum_of_products():
             objective(Other(), batch)
     with pytest.raises(ValueError, match="variable s: not in the batch, which has u"):
         SquaredError(ON_GRID)(Other(), {"u": batch["u"]})
-    with pytest.raises(ValueError, match=r"variable s: got shape \(4, 1, 7, 5\)"):
+    with pytest.raises(ValueError, match=r"variable s: got shape \(4, 1, 7, 5\), need a field on \(5, 7\)"):
         SquaredError(ON_GRID)(Other(), {"u": batch["u"], "s": batch["s"].mT})
 
 
