@@ -104,18 +104,19 @@ def draw_answer(path: Path, model: nn.Module, test: Stream) -> None:
     import matplotlib.pyplot as plt
 
     batch = next(iter(test))
-    x = torch.linspace(0, 1, 101)
-    plane = torch.stack([axis.flatten() for axis in torch.meshgrid(x, x, indexing="ij")], 1).to(batch["u"])
+    line = torch.linspace(0, 1, 101)
+    plane = torch.stack([axis.flatten() for axis in torch.meshgrid(line, line, indexing="ij")], 1).to(batch["u"])
     with torch.no_grad():
         answer = model(batch["u"][:1], plane)[0, :, 0].reshape(101, 101).cpu()
         error = (model(batch["u"][:1], batch["y"][:1]) - batch["s"][:1])[0, :, 0].abs().cpu()
     figure, axes = plt.subplots(1, 3, figsize=(13, 3.6), layout="constrained")
-    axes[0].plot(test.domain.coordinates()[0], batch["u"][0, 0].cpu())
+    axes[0].plot(test.domain.coordinates()[0].numpy(), batch["u"][0, 0].cpu().numpy())
     axes[0].set(title="source u", xlabel="x")
-    image = axes[1].imshow(answer.T, origin="lower", extent=(0, 1, 0, 1), aspect="auto")
+    image = axes[1].imshow(answer.numpy().T, origin="lower", extent=(0, 1, 0, 1), aspect="auto")
     axes[1].set(title="the operator's s", xlabel="x", ylabel="t")
     figure.colorbar(image, ax=axes[1])
-    dots = axes[2].scatter(*batch["y"][0].cpu().T, c=error, s=12)
+    x, t = batch["y"][0].cpu().numpy().T
+    dots = axes[2].scatter(x, t, c=error.numpy(), s=12)
     axes[2].set(title="distance from the truth", xlabel="x", ylabel="t")
     figure.colorbar(dots, ax=axes[2])
     figure.savefig(path, dpi=120)

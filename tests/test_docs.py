@@ -101,3 +101,8 @@ def test_the_card_of_the_page_is_generated_and_checked(membrane):
         run = subprocess.run(call, cwd=membrane, capture_output=True, text=True, timeout=300)
         assert run.returncode == 0, run.stderr + run.stdout
     assert "16 residuals recomputed" in run.stdout
+
+
+def test_the_example_of_deeponet_runs():
+    (code,) = blocks("methods/deeponet.md", "python")
+    exec(compile(code, "deeponet.md", "exec"), {})
