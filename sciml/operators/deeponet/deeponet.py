@@ -117,8 +117,14 @@ class _Outputs(nn.Module):
                 f"{side}: gives {raw.shape[-1]} numbers, need a multiple of {parts}, those of each output together"
             )
         cut = raw.unflatten(-1, (parts, -1))
-        scaled = side == ("trunk" if self.split == "trunk" else "branch") and self.units
-        return cut * self.get_buffer("scale").to(raw)[:, None] if scaled else cut
+        return self.scaled(side, cut)
+
+    def scaled(self, side: str, values: Tensor) -> Tensor:
+        """(..., channel or 1, term) in the unit of the answer, on the side that has a channel of its own for each output."""
+        if not self.units or side != ("trunk" if self.split == "trunk" else "branch"):
+            return values
+        scale = self.get_buffer("scale").to(values)
+        return values * (scale[:, None] if self.channels > 1 else scale)
 
 
 class DeepONet(Factorised):
@@ -174,9 +180,10 @@ class DeepONet(Factorised):
     def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> Float[Tensor, "function point channel"] | None:
         """h (W t) in place of (h W) t, W the last layer of the branch: for more functions than points one product less."""
         layer = last_linear(self.branch)
-        if layer is None or self.channels > 1 or not isinstance(u, Tensor) or len(y) >= len(u):
+        plain = type(self) is DeepONet  # a class of somebody's own may encode in its own way
+        if layer is None or not plain or self.channels > 1 or not isinstance(u, Tensor) or len(y) >= len(u):
             return None
-        t = self.basis(y)[:, 0] * (self.outputs.get_buffer("scale").to(y) if self.outputs.units else 1)
+        t = self.outputs.scaled("branch", self.basis(y)[:, 0])
         rest = self.offset(y)[:, 0]
         h = before_last(self.branch, u)
         if h.ndim != 2 or layer.out_features != t.shape[1]:

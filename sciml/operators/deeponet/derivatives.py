@@ -22,7 +22,8 @@ from torch import Tensor, nn
 
 from sciml.operators.deeponet.deeponet import DeepONet, MIONet
 from sciml.operators.deeponet.factorised import Factorised, combined
-from sciml.operators.deeponet.networks import MLP, Chain, slopes
+from sciml.operators.deeponet.networks import MLP, Chain, is_plain, slopes
+from sciml.operators.deeponet.pod import PODDeepONet
 
 Order = tuple[int, ...]
 """By which coordinates, one after the other: () is the value, (1,) once by the second, (0, 0) twice by the first."""
@@ -37,13 +38,15 @@ def derivatives(
         y: (point, coordinate) for all functions or (function, point, coordinate).
         orders: of each that is asked for.
     Raises:
-        ValueError: an order beyond the coordinates, or none.
+        ValueError: an order beyond the coordinates, or none; a basis that is known on a grid only.
     """
     for order in orders:
         if any(not 0 <= axis < y.shape[-1] for axis in order):
             raise ValueError(f"orders: got {order}, the points have coordinates 0 to {y.shape[-1] - 1}")
     if not orders:
         raise ValueError("orders: got none, need at least one, such as (0,)")
+    if isinstance(model, PODDeepONet) and any(orders):
+        raise ValueError("model: PODDeepONet knows its basis on a grid and is linear between the points; train it on data")
     if not isinstance(model, Factorised):
         return along(lambda points: model(u, points), y, orders)
     b = model.encode(u)
@@ -54,7 +57,8 @@ def derivatives(
 
 def _of_basis(model: Factorised, y: Tensor, orders: Sequence[Order]) -> tuple[Tensor, ...]:
     """Of a trunk of layers that are known, all orders up to the second together; else one tangent after the other."""
-    if not isinstance(model, DeepONet | MIONet) or model.boundary is not None or max(map(len, orders)) > 2:
+    plain = type(model) in (DeepONet, MIONet)
+    if not plain or not isinstance(model, DeepONet | MIONet) or model.boundary is not None or max(map(len, orders)) > 2:
         return along(model.basis, y, orders)
     needed = {order[:length] for order in orders for length in range(len(order) + 1)}
     needed |= {(axis,) for order in needed for axis in order}
@@ -70,19 +74,16 @@ Jet = dict[Order, Tensor]
 
 def _through(network: nn.Module, y: Tensor, jet: Jet | None, orders: Sequence[Order]) -> Jet | None:
     """What a network makes of a jet, or where there is none yet of the points; None where it cannot be told."""
-    match network:
-        case Chain():
-            for part in network.parts:
-                jet = _through(part, y, jet, orders)
-                if jet is None:
-                    return None
-            return jet
-        case MLP():
-            return _through_layers(network, _of_points(y, orders) if jet is None else jet)
-        case _ if jet is None:  # features of the points, which are few
-            return dict(zip(orders, along(network, y, orders), strict=True))
-        case _:
-            return None
+    if is_plain(network, Chain):
+        for part in network.parts:
+            jet = _through(part, y, jet, orders)
+            if jet is None:
+                return None
+        return jet
+    if is_plain(network, MLP):
+        return _through_layers(network, _of_points(y, orders) if jet is None else jet)
+    # Features of the points are few; what comes later is not taken apart.
+    return dict(zip(orders, along(network, y, orders), strict=True)) if jet is None else None
 
 
 def _of_points(y: Tensor, orders: Sequence[Order]) -> Jet:

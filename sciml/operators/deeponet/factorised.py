@@ -71,8 +71,10 @@ class Factorised(nn.Module, ABC):
 
 def combined(b: Coefficients, t: Basis, function_index: Int[Tensor, "row"] | None = None) -> Float[Tensor, "*answers channel"]:
     """Σ_k b_ck t_ck in the layouts of `Factorised.forward`."""
+    if b.shape[2] != t.shape[-1]:
+        raise ValueError(f"branch, trunk: gave {b.shape[2]} and {t.shape[-1]} terms, need as many of each")
     if function_index is not None:
-        return (b[function_index] * t).sum(-1)
+        return (b[function_index.long()] * t).sum(-1)
     if t.ndim == 4:
         return torch.einsum("fck,fnck->fnc", *_like_channels(b, t))
     if b.shape[1] == t.shape[1] == 1:

@@ -59,6 +59,8 @@ class LinearOperator(Factorised):
         """
         points, truth = y.double(), s.double()
         low, high = points.flatten(0, -2).amin(0).tolist(), points.flatten(0, -2).amax(0).tolist()
+        if any(not a < b for a, b in zip(low, high, strict=True)):
+            raise ValueError(f"y: got points from {low} to {high}, need a box with an extent in every coordinate")
         found = PrincipalComponents.of(u, count=components, least=1e-7)
         p = _with_one(found(u.double()))
         t = polynomials(points, low, high, degree)
@@ -126,8 +128,8 @@ def solve_last_layer(
     with torch.no_grad():
         h = before_last(model.branch, u)
         p = h if layer.bias is None else _with_one(h)
-        scale = model.outputs.get_buffer("scale").to(h)
-        (weights,) = bilinear_least_squares(p, model.basis(y)[..., 0, :] * scale, s - model.offset(y))
+        t = model.outputs.scaled("branch", model.basis(y)[..., 0, :])
+        (weights,) = bilinear_least_squares(p, t, s - model.offset(y))
         layer.weight.copy_(weights[: h.shape[1]].T)
         if layer.bias is not None:
             layer.bias.copy_(weights[-1])

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Literal, cast
+from typing import Literal, TypeGuard, TypeVar, cast
 
 import torch
 from jaxtyping import Float
@@ -54,13 +54,21 @@ def slopes(activation: Activation, x: Tensor) -> tuple[Tensor, Tensor, Tensor | 
             return None
 
 
+Kind = TypeVar("Kind", bound=nn.Module)
+
+
+def is_plain(network: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
+    """Whether a module is of this very class and nothing is hooked to it, so that its parts may be used in its place."""
+    return type(network) is kind and not network._forward_hooks and not network._forward_pre_hooks
+
+
 def last_linear(network: nn.Module) -> nn.Linear | None:
     """The linear layer that a network ends in; None where it ends otherwise, or is not of this module."""
-    if isinstance(network, MLP):
+    if is_plain(network, MLP):
         return None if network.last_activation else cast(nn.Linear, network.layers[-1])
-    if isinstance(network, Flattened):
+    if is_plain(network, Flattened):
         return last_linear(network.network)
-    return last_linear(network.parts[-1]) if isinstance(network, Chain) else None
+    return last_linear(network.parts[-1]) if is_plain(network, Chain) else None
 
 
 def before_last(network: nn.Module, x: Tensor) -> Tensor:
@@ -374,6 +382,7 @@ __all__ = [
     "StackedMLP",
     "act",
     "before_last",
+    "is_plain",
     "last_linear",
     "slopes",
 ]

@@ -27,7 +27,8 @@ class Residual:
     """Mean square of what an equation leaves of the answers.
 
     Args:
-        equation: from the derivatives that `orders` names, each (function, point, channel), the points and the batch.
+        equation: from the derivatives that `orders` names, each (function, point, channel), the points and the batch, to
+            something of that shape.
         points: where; a fixed tensor as `lambda batch: y`, or drawn anew.
         orders: of the derivatives, see `derivatives`.
         inputs: variables, one for each input function.
@@ -42,7 +43,12 @@ class Residual:
         y = self.points(batch)
         u = tuple(batch[name] for name in self.inputs)
         found = derivatives(model, u[0] if len(u) == 1 else u, y, self.orders)
-        return self.equation(dict(zip(self.orders, found, strict=True)), y, batch).square().mean()
+        left = self.equation(dict(zip(self.orders, found, strict=True)), y, batch)
+        if left.shape != found[0].shape:
+            raise ValueError(
+                f"equation: gave shape {tuple(left.shape)}, the answers have {tuple(found[0].shape)}; need the same"
+            )
+        return left.square().mean()
 
 
 @dataclass(frozen=True)
@@ -50,7 +56,7 @@ class Boundary:
     """Mean square of the distance from given values, on sides or at the start.
 
     Args:
-        values: (points, batch) -> (function, point, channel), or anything that spreads over it, such as 0.
+        values: (points, batch) -> (function, point, channel), axes of size 1 spread over them, or a number.
         points, inputs: see `Residual`.
     """
 
@@ -61,7 +67,10 @@ class Boundary:
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         y = self.points(batch)
         u = tuple(batch[name] for name in self.inputs)
-        return (model(u[0] if len(u) == 1 else u, y) - self.values(y, batch)).square().mean()
+        answers, values = model(u[0] if len(u) == 1 else u, y), self.values(y, batch)
+        if isinstance(values, Tensor) and values.ndim not in (0, answers.ndim):
+            raise ValueError(f"values: gave shape {tuple(values.shape)}, need (function, point, channel), or a number")
+        return (answers - values).square().mean()
 
 
 def drawn(count: int, low: Sequence[float], high: Sequence[float]) -> Points:

@@ -45,6 +45,8 @@ class AtSensors(nn.Module):
 
     def __init__(self, network: nn.Module, sensors: Float[Tensor, "sensor coordinate"], policy: Policy = "strict") -> None:
         super().__init__()
+        if policy not in ("strict", "interpolate", "set"):
+            raise ValueError(f"policy: got {policy!r}, need 'strict', 'interpolate' or 'set'")
         if policy == "interpolate" and sensors.shape[1] != 1:
             raise ValueError(f"policy: got 'interpolate' in {sensors.shape[1]} dimensions, need a line; `SetEncoder` takes any")
         self.network, self.sensors, self.policy = network, sensors, policy
@@ -60,9 +62,10 @@ class AtSensors(nn.Module):
         if not isinstance(u, Sampled):
             return self.network(self._at_own(u).values.flatten(1))
         own = self.sensors.to(u.points)
+        extent = (own.amax(0) - own.amin(0)).max()
         if self.policy == "interpolate":
             return self.network(_interpolated(u, own[:, 0]).flatten(1))
-        if u.good is not None or u.points.shape[-2:] != own.shape or not bool((u.points - own).abs().max() <= 1e-6):
+        if u.good is not None or u.points.shape[-2:] != own.shape or not bool((u.points - own).abs().max() <= 1e-6 * extent):
             got = f"{u.points.shape[-2]} sensors"
             if u.points.shape[-2:] == own.shape:
                 got += f", up to {float((u.points - own).abs().max()):.3g} from those of the model"
@@ -73,17 +76,15 @@ class AtSensors(nn.Module):
         return self.network(u.values.flatten(1))
 
     def _at_own(self, u: Tensor) -> Sampled:
-        """Values (function, sensor, component), or fields (function, component, *sensors) and rows of one component."""
+        """Of fields (function, component, *sensors), or rows of one component; other orders are said by `Sampled`."""
         count = len(self.sensors)
         if u.ndim == 2 and u.shape[1] == count:
             return Sampled(u[..., None], self.sensors.to(u))
-        if u.ndim == 3 and u.shape[1] == count:
-            return Sampled(u, self.sensors.to(u))
         if u.ndim >= 3 and u.shape[2:].numel() == count:
             return Sampled(u.flatten(2).mT, self.sensors.to(u))
         raise ValueError(
-            f"u: got shape {tuple(u.shape)}, the model has {count} sensors; need (function, sensor), (function, sensor, "
-            "component) or a field (function, component, *grid)"
+            f"u: got shape {tuple(u.shape)}, the model has {count} sensors; need (function, sensor) or a field "
+            "(function, component, *grid), or `Sampled`"
         )
 
 
@@ -119,6 +120,9 @@ class SetEncoder(nn.Module):
     def at_nodes(self, u: Sampled) -> Float[Tensor, "function node component"]:
         """The most likely functions at the nodes; in float64, as close sensors make large numbers that cancel."""
         values, points = u.values.double(), u.points.double()
+        if u.good is not None:  # whatever stands there must not reach a product, not even with zero
+            values = torch.where(u.good[..., None], values, 0)
+            points = torch.where(u.good[..., None], points, 0)
         nodes = self.nodes.to(points)
         between = self._covariance(points, points)
         across = self._covariance(nodes.expand(*points.shape[:-2], *nodes.shape), points)
@@ -126,7 +130,6 @@ class SetEncoder(nn.Module):
             pairs = u.good[:, :, None] & u.good[:, None, :]
             between = torch.where(pairs, between, 0)
             across = torch.where(u.good[:, None, :], across, 0)
-            values = torch.where(u.good[..., None], values, 0)
         noise = (2 * self.log_noise.double()).exp() + 1e-12
         factor = torch.linalg.cholesky(between + noise * torch.eye(points.shape[-2], dtype=torch.float64, device=points.device))
         return (across @ torch.cholesky_solve(values, factor.expand(len(values), -1, -1))).to(u.values)
@@ -152,7 +155,8 @@ def _interpolated(u: Sampled, own: Float[Tensor, "sensor"]) -> Float[Tensor, "fu
     right = torch.searchsorted(places, own.expand(len(places), -1).contiguous()).clamp(1, places.shape[1] - 1)
     left = right - 1
     start, stop = places.gather(1, left), places.gather(1, right)
-    part = ((own - start) / (stop - start)).clamp(0, 1)[..., None]
+    width = stop - start
+    part = torch.where(width > 0, (own - start) / torch.where(width > 0, width, 1), 0).clamp(0, 1)[..., None]
     index = (left[..., None].expand(-1, -1, values.shape[2]), right[..., None].expand(-1, -1, values.shape[2]))
     return values.gather(1, index[0]) * (1 - part) + values.gather(1, index[1]) * part
 

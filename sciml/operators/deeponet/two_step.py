@@ -38,16 +38,20 @@ class BasisError:
     reading: FunctionsAtPoints
 
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-        _, y, s = self.reading(batch)
-        factorised = needed(model, y)
+        u, y, s = self.reading(batch)
+        factorised = needed(model, y, s.shape[2])
         weights = self.reading.weights(s)
         assert weights is not None  # points of each function its own are refused above
         root = weights.double().sqrt()[:, None]
         rest = ((s - factorised.offset(y)).double() * root).movedim(2, 1)
         basis = (factorised.basis(y).double() * root[..., None]).movedim(1, 0)
+        with torch.no_grad():
+            shared = factorised.encode(u).shape[1] < len(basis)
+        if shared:  # outputs have the same coefficients: each at each point is a point
+            basis, rest = basis.flatten(0, 1)[None], rest.flatten(1)[:, None]
         ridge = _RIDGE * basis.detach().square().sum(1).mean().sqrt() * torch.eye(basis.shape[2]).to(basis)
-        directions = torch.linalg.qr(torch.cat([basis, ridge.expand(len(basis), -1, -1)], 1)).Q[:, : len(y)]
-        met = torch.einsum("fcn,cnk->fck", rest, directions.expand(s.shape[2], -1, -1)).square().sum((1, 2))
+        directions = torch.linalg.qr(torch.cat([basis, ridge.expand(len(basis), -1, -1)], 1)).Q[:, : basis.shape[1]]
+        met = torch.einsum("fcn,cnk->fck", rest, directions.expand(rest.shape[1], -1, -1)).square().sum((1, 2))
         size = rest.square().sum((1, 2))
         return ((size - met).clamp(min=0) / size).mean().to(s.dtype)
 

@@ -7,6 +7,7 @@ from torch import nn
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.deeponet import BoxFactor, DeepONet, HardBoundary
 from sciml.operators.deeponet.derivatives import along, derivatives
+from sciml.operators.deeponet.factorised import combined
 from sciml.operators.deeponet.networks import MLP, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import (
     CoefficientError,
@@ -18,6 +19,7 @@ from sciml.operators.deeponet.objectives import (
     projected,
 )
 from sciml.operators.deeponet.physics import Boundary, Residual, drawn
+from sciml.operators.deeponet.two_step import BasisError
 
 SQUARE = Domain.box((1.0, 2.0), (5, 7), ("neumann", "neumann"), "both_ends")
 ON_GRID = FunctionsAtPoints(("u",), ("s",), SQUARE)
@@ -91,6 +93,83 @@ def test_some_points_are_the_same_for_all_functions_and_new_every_time():
     torch.manual_seed(1)
     gram = SquaredError(ON_GRID, gram=True, points=5)(model, batch)
     torch.testing.assert_close(gram, first)
+
+
+@pytest.mark.parametrize("gram", [False, True])
+def test_the_relative_error_at_some_points_is_zero_where_the_truth_is_met(gram):
+    torch.manual_seed(0)
+    model = model_of("both", 2).double()
+    batch = batch_of(2)
+    with torch.no_grad():
+        batch["s"] = model(batch["u"], coordinates(SQUARE)).movedim(2, 1).unflatten(2, SQUARE.shape)
+    assert float(RelativeError(ON_GRID, gram=gram, points=9)(model, batch).detach()) < 1e-6
+    batch["s"] = 2 * batch["s"]
+    assert float(RelativeError(ON_GRID, gram=gram, points=9)(model, batch).detach()) == pytest.approx(0.5, rel=1e-9)
+
+
+@pytest.mark.parametrize("gap", [3e-2, 1e-2, 1e-3])
+def test_gradients_of_the_relative_error_in_float32_keep_their_digits(gap):
+    torch.manual_seed(0)
+    model, batch = model_of("both", 1), {"u": torch.randn(4, 9)}
+    with torch.no_grad():
+        met = model(batch["u"], coordinates(SQUARE).float()).movedim(2, 1).unflatten(2, SQUARE.shape)
+        batch["s"] = met * (1 + gap * torch.tensor([1.0, -1.0, 1e-2, 3.0])[:, None, None, None])
+    exact = gradients(model, RelativeError(ON_GRID)(model, batch))
+    found = gradients(model, RelativeError(ON_GRID, gram=True)(model, batch))
+    assert float((found - exact).norm() / exact.norm()) < 1e-2
+
+
+def test_outputs_that_are_not_those_of_the_truth_are_refused():
+    model, batch = model_of("both", 1).double(), batch_of(3)
+    for objective in (SquaredError(ON_GRID), RelativeError(ON_GRID)):
+        with pytest.raises(ValueError, match=r"model: gave shape \(4, 35, 1\), the truth has \(4, 35, 3\)"):
+            objective(model, batch)
+    for objective in (SquaredError(ON_GRID, gram=True), CoefficientError(ON_GRID), BasisError(ON_GRID)):
+        with pytest.raises(ValueError, match="model: has 1 outputs per point, the truth has 3"):
+            objective(model, batch)
+    flat = {"u": batch["u"], "y": torch.zeros(4, 4, 2, dtype=torch.float64), "s": torch.zeros(4, 4, dtype=torch.float64)}
+    with pytest.raises(ValueError, match=r"variable s: got values \(4, 4\)"):
+        SquaredError(AT_POINTS)(model, flat)
+
+
+def test_what_an_equation_leaves_has_the_shape_of_the_answers():
+    model, batch = model_of("both", 1), {"u": torch.zeros(4, 9)}
+    points = torch.rand(4, 2)
+    residual = Residual(lambda d, y, batch: d[()] - torch.zeros(4, 4), lambda batch: points, [()], ("u",))
+    with pytest.raises(ValueError, match=r"equation: gave shape \(4, 4, 4\), the answers have \(4, 4, 1\)"):
+        residual(model, batch)
+    with pytest.raises(ValueError, match=r"values: gave shape \(4,\)"):
+        Boundary(lambda y, batch: y[:, 0], lambda batch: points, ("u",))(model, batch)
+
+
+def test_the_basis_of_outputs_that_share_coefficients_is_judged_by_one_set_of_them():
+    torch.manual_seed(0)
+    model, batch = model_of("trunk", 2).double(), batch_of(2)
+    weights = ON_GRID.weights(batch["s"]).sqrt()
+    y = coordinates(SQUARE)
+    rest = (batch["s"].flatten(2).movedim(1, 2) - model.offset(y)).detach() * weights[:, None]
+    basis = model.basis(y).detach() * weights[:, None, None]
+    left, right = basis.flatten(0, 1), rest.flatten(1).T
+    gap = (left @ torch.linalg.lstsq(left, right, driver="gelsd").solution - right).square().sum(0)
+    expected = float((gap / right.square().sum(0)).mean())
+    assert float(BasisError(ON_GRID)(model, batch).detach()) == pytest.approx(expected, rel=1e-5)
+
+
+class Doubled(MLP):
+    """A branch of somebody's own that is an MLP, too."""
+
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+@pytest.mark.parametrize("split", ["both", "branch", "trunk"])
+@pytest.mark.parametrize("kind", [MLP, Doubled])
+def test_fewer_products_give_the_same_answers(split, kind):
+    torch.manual_seed(0)
+    model = DeepONet(kind((9, 6, 4), "tanh"), MLP((2, 6, 4), "tanh"), split=split, scale=3.0, shift=1.0).double()
+    nn.init.normal_(model.outputs.bias)
+    u, y = torch.randn(9, 9, dtype=torch.float64), torch.rand(3, 2, dtype=torch.float64)
+    torch.testing.assert_close(model(u, y), combined(model.encode(u), model.basis(y)) + model.offset(y))
 
 
 def test_points_of_each_function_its_own_are_read_from_the_batch():

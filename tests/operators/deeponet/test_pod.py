@@ -7,6 +7,7 @@ from data.made_sets import write_folder
 from sciml.data.stream import stream
 from sciml.data.variables import VariableInfo
 from sciml.numerics.domain import Domain
+from sciml.operators.deeponet.derivatives import derivatives
 from sciml.operators.deeponet.networks import MLP
 from sciml.operators.deeponet.objectives import CoefficientError, FunctionsAtPoints, SquaredError, coordinates
 from sciml.operators.deeponet.pod import PODBasis, PODDeepONet, interpolated
@@ -104,6 +105,12 @@ def test_the_answer_is_known_between_the_points(train):
     on = model(u, y)
     torch.testing.assert_close(model(u, middle), (on[:, 1:] + on[:, :-1]) / 2)
     torch.testing.assert_close(model(u, middle.expand(3, -1, 1)), (on[:, 1:] + on[:, :-1]) / 2)
+
+
+def test_derivatives_of_a_basis_on_a_grid_are_refused(train):
+    model = PODDeepONet(MLP((5, 5)), PODBasis.of(train, modes=5)).double()
+    with pytest.raises(ValueError, match="PODDeepONet knows its basis on a grid"):
+        derivatives(model, torch.zeros(1, 5, dtype=torch.float64), coordinates(LINE), [(0,)])
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ def test_values_at_its_own_sensors_need_no_places():
     branch = AtSensors(MLP((21, 4)), OWN)
     values = torch.randn(3, 21)
     expected = branch.network(values)
-    for given in (values, values[..., None], values[:, None], Sampled(values[..., None], OWN)):
+    for given in (values, values[:, None], Sampled(values[..., None], OWN)):
         assert torch.equal(branch(given), expected)
 
 
@@ -65,6 +65,21 @@ def test_a_set_is_read_alike_in_any_order_and_with_gaps():
     for i in range(2):
         alone = encoder.at_nodes(Sampled(values[i : i + 1, good[i]], places[i : i + 1, good[i]]))
         torch.testing.assert_close(gaps[i : i + 1], alone, rtol=0, atol=1e-5)
+
+
+def test_what_stands_in_a_gap_reaches_neither_answer_nor_gradient():
+    encoder = SetEncoder(MLP((21, 4)), OWN)
+    places, values = torch.rand(1, 30, 1), torch.randn(1, 30, 1)
+    good = torch.arange(30)[None] < 20
+    places[~good], values[~good] = torch.nan, torch.nan
+    encoder(Sampled(values, places, good)).sum().backward()
+    assert bool(torch.isfinite(encoder.log_length.grad))
+
+
+def test_a_place_given_twice_is_no_division_by_zero():
+    branch = AtSensors(MLP((2, 4)), torch.tensor([[0.0], [1.0]]), "interpolate")
+    answer = branch(Sampled(torch.tensor([[[1.0], [1.0], [2.0]]]), torch.tensor([[0.0], [0.0], [1.0]])))
+    torch.testing.assert_close(answer, branch.network(torch.tensor([[1.0, 2.0]])))
 
 
 def test_a_set_of_enough_sensors_gives_the_function_at_the_nodes():
