@@ -77,6 +77,13 @@ class FunctionsAtPoints:
             return None
         return _weights(self.points, like.dtype, like.device)
 
+    def on_grid(self, like: Tensor) -> Float[Tensor, "point"]:
+        """The same where there must be some; a ValueError where each function has points of its own."""
+        weights = self.weights(like)
+        if weights is None:
+            raise ValueError(f"points: got {self.points!r}, of each function its own; this loss needs a grid")
+        return weights
+
 
 @dataclass(frozen=True)
 class SquaredError:
@@ -145,14 +152,12 @@ class CoefficientError:
 
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s = self.reading(batch)
-        factorised = needed(model, y, s.shape[2])
-        weights = self.reading.weights(s)
-        assert weights is not None  # points of each function its own are refused above
+        factorised, weights = needed(model, y, s.shape[2]), self.reading.on_grid(s)
+        b = factorised.encode(u)
         with torch.no_grad():
             t, rest = factorised.basis(y), s - factorised.offset(y)
-            shared = factorised.encode(u).shape[1] < t.shape[1]
-            best, gram = projected(t, rest, weights, shared=shared)
-        gap = factorised.encode(u) - best
+            best, gram = projected(t, rest, weights, shared=b.shape[1] < t.shape[1])
+        gap = b - best
         size = (rest.square() * weights[:, None]).sum((1, 2))
         return (torch.einsum("fck,ckl,fcl->f", gap, gram, gap) / size).mean()
 

@@ -40,9 +40,7 @@ class BasisError:
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s = self.reading(batch)
         factorised = needed(model, y, s.shape[2])
-        weights = self.reading.weights(s)
-        assert weights is not None  # points of each function its own are refused above
-        root = weights.double().sqrt()[:, None]
+        root = self.reading.on_grid(s).double().sqrt()[:, None]
         rest = ((s - factorised.offset(y)).double() * root).movedim(2, 1)
         basis = (factorised.basis(y).double() * root[..., None]).movedim(1, 0)
         with torch.no_grad():
