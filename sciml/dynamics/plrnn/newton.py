@@ -1,0 +1,161 @@
+"""All instants of a trajectory at once: Newton's method, whose every sweep is one linear recurrence.
+
+A forced trajectory is the root of z_{t+1} - F((1 - a_t) z_t + a_t target_t) = 0 for all t. Linearised at a guess this is a
+recurrence x_{t+1} = J_t x_t + b_t, which `affine_scan` solves in parallel. The map is piecewise affine, so once the guess lies
+in the right regions the next sweep is exact. Forcing contracts: with it a few sweeps do for any length; without it, in chaos,
+sweeps are many, or diverge where the exponents use up the digits (Lim et al. 2024, DEER; Gonzalez et al. 2024; with generalized
+teacher forcing Hess, Goetz & Durstewitz 2026).
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.numerics.affine_scan import affine_scan
+
+SWEEPS = 60
+"""Most sweeps of a block before Newton's method gives up."""
+
+BLOCK = 8192
+"""Most instants solved at once; longer trajectories go block by block, so that memory does not grow."""
+
+
+def newton_states(
+    network: PiecewiseLinear,
+    start: Float[Tensor, "replica sequence state"],
+    steps: int,
+    targets: Float[Tensor, "replica sequence between state"] | None,
+    strength: Tensor | None,
+    drive: Float[Tensor, "replica sequence step state"] | None,
+    *,
+    counts: list[int] | None = None,
+) -> Float[Tensor, "replica sequence step state"]:
+    """States after 1 ... `steps` steps, from a first guess that is the targets.
+
+    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last.
+
+    Args:
+        targets, strength: of the forcing; None without.
+        counts: takes the number of sweeps of each block.
+    Raises:
+        FloatingPointError: no convergence after 60 sweeps, or states that are not finite.
+    """
+    blocks, z = [], start
+    for first in range(0, steps, BLOCK):
+        last = min(first + BLOCK, steps)
+        # The state that enters a block is forced here; within it the first instant is not.
+        if first and targets is not None and strength is not None:
+            z = torch.lerp(z, targets[:, :, first - 1], strength.expand_as(targets)[:, :, first - 1])
+        inside = None if targets is None else targets[:, :, first : last - 1]
+        weight = None if strength is None or targets is None else strength.expand_as(targets)[:, :, first : last - 1]
+        driven = None if drive is None else drive[:, :, first:last]
+        states, sweeps = _block(network, z, last - first, inside, weight, driven)
+        if counts is not None:
+            counts.append(sweeps)
+        blocks.append(states)
+        z = states[:, :, -1]
+    return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
+
+
+def _block(
+    network: PiecewiseLinear,
+    start: Tensor,
+    steps: int,
+    targets: Tensor | None,
+    strength: Tensor | None,
+    drive: Tensor | None,
+) -> tuple[Tensor, int]:
+    begin = start.unsqueeze(2)
+    states = _guess(network, begin, steps, targets, drive)
+    tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
+    for sweep in range(1, SWEEPS + 1):
+        entered = entering(start, states, targets, strength)
+        after = network(entered, drive)
+        matrices = network.jacobian(entered)[:, :, 1:]
+        if strength is not None:
+            matrices = matrices * (1 - strength).unsqueeze(-2)
+        shifts = after[:, :, 1:] - torch.matmul(matrices, states[:, :, :-1, :, None]).squeeze(-1)
+        found = torch.cat([after[:, :, :1], affine_scan(matrices, shifts, after[:, :, 0])], 2)
+        change, size = (found - states).abs().amax(), found.abs().amax()
+        states = found
+        if not bool(size.isfinite()):
+            break
+        if bool(change <= tolerance * size):
+            return states, sweep
+    raise FloatingPointError(
+        f"rollout: Newton's method did not converge over {steps} steps; force more strongly, take shorter sequences, "
+        "or use engine='fused'"
+    )
+
+
+def _guess(network: PiecewiseLinear, begin: Tensor, steps: int, targets: Tensor | None, drive: Tensor | None) -> Tensor:
+    """The targets; of the last state, which has none, what the map makes of the one before. Without targets the start."""
+    if targets is None or targets.shape[2] == 0:
+        return begin.expand(-1, -1, steps, -1)
+    last = network(targets[:, :, -1:], None if drive is None else drive[:, :, -1:])
+    return torch.cat([targets, last], 2)
+
+
+def entering(
+    start: Float[Tensor, "replica sequence state"],
+    states: Float[Tensor, "replica sequence step state"],
+    targets: Float[Tensor, "replica sequence between state"] | None,
+    strength: Tensor | None,
+) -> Float[Tensor, "replica sequence step state"]:
+    """What each step starts from: the start, then every state but the last, forced."""
+    between = states[:, :, :-1]
+    if targets is not None and strength is not None:
+        between = torch.lerp(between, targets, strength.expand_as(targets))
+    return torch.cat([start.unsqueeze(2), between], 2)
+
+
+def pulled_back(
+    network: PiecewiseLinear,
+    entered: Float[Tensor, "replica sequence step state"],
+    strength: Tensor | None,
+    grad: Float[Tensor, "replica sequence step state"],
+) -> tuple[Float[Tensor, "replica sequence step state"], Float[Tensor, "replica sequence state"]]:
+    """The gradient with respect to each state, and to the start: one linear recurrence back in time, exact.
+
+    Args:
+        grad: with respect to each state by itself.
+    """
+    steps = grad.shape[2]
+    blocks, later = [], None
+    for last in range(steps, 0, -BLOCK):
+        first = max(0, last - BLOCK)
+        found = _pulled_back(
+            network, entered[:, :, first : last + 1], _part(strength, first, last), grad[:, :, first:last], later
+        )
+        blocks.append(found)
+        later = found[:, :, 0]
+    after = torch.cat(blocks[::-1], 2)
+    begin = torch.matmul(network.jacobian(entered[:, :, 0]).mT, after[:, :, 0, :, None]).squeeze(-1)
+    return after, begin
+
+
+def _part(strength: Tensor | None, first: int, last: int) -> Tensor | None:
+    return strength if strength is None or strength.shape[2] == 1 else strength[:, :, first:last]
+
+
+def _pulled_back(
+    network: PiecewiseLinear, entered: Tensor, strength: Tensor | None, grad: Tensor, later: Tensor | None
+) -> Tensor:
+    """Of a block: λ_t = grad_t + (1 - a_t) J_tᵀ λ_{t+1}; `later` is λ right after it."""
+    steps = grad.shape[2]
+    follows = entered[:, :, 1 : steps + 1]  # the steps that states 1 ... enter; the last state of all enters none
+    matrices = network.jacobian(follows).mT
+    if strength is not None:
+        kept = (1 - strength).expand(-1, -1, follows.shape[2], -1) if strength.shape[2] == 1 else 1 - strength
+        matrices = matrices * kept.unsqueeze(-1)
+    if later is None:
+        end, shifts = grad[:, :, -1], grad[:, :, :-1]
+        rest = affine_scan(matrices.flip(2), shifts.flip(2), end).flip(2)
+        return torch.cat([rest, end.unsqueeze(2)], 2)
+    return affine_scan(matrices.flip(2), grad.flip(2), later).flip(2)
+
+
+__all__ = ["BLOCK", "SWEEPS", "entering", "newton_states", "pulled_back"]

@@ -1,0 +1,135 @@
+"""Engines: the same trajectories and gradients, whatever is forced, driven and learned."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dynamics.plrnn.networks_of_all_kinds import networks
+from sciml.dynamics.plrnn import newton
+from sciml.dynamics.plrnn.networks import ShallowPLRNN
+from sciml.dynamics.plrnn.rollout import Forcing, rollout
+
+NAMES = sorted(networks())
+
+
+def everything(network, engine, start, steps, forcing, drive, weights):
+    """States, and gradients with respect to weights, start and drive."""
+    leaves = [start.detach().requires_grad_(), *network.parameters()]
+    driven = None if drive is None else drive.detach().requires_grad_()
+    states = rollout(network.piecewise_linear(), leaves[0], steps, forcing=forcing, drive=driven, engine=engine)
+    wanted = leaves if driven is None else [*leaves, driven]
+    found = torch.autograd.grad((states * weights).sum(), wanted, allow_unused=True)
+    return [states.detach(), *(torch.zeros(()) if g is None else g for g in found)]
+
+
+def setting(replicas, sequences, steps, latent, dtype, *, shape=(None, None, None), forced=True, driven=False, seed=0):
+    """Random start, forcing of a strength that varies along the axes of `shape` that are not None, drive, weights."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*size):
+        return torch.randn(*size, generator=draw, dtype=torch.float64).to(dtype)
+
+    sizes = [1 if axis is None else axis for axis in shape]
+    strength = torch.rand(replicas, *sizes, generator=draw, dtype=torch.float64).to(dtype) * 0.8 + 0.1
+    forcing = Forcing(normal(replicas, sequences, steps - 1, latent), strength) if forced else None
+    drive = 0.3 * normal(replicas, sequences, steps, latent) if driven else None
+    return normal(replicas, sequences, latent), steps, forcing, drive, normal(replicas, sequences, steps, latent)
+
+
+def distances(found, truth):
+    return [float((a - b).abs().amax() / b.abs().amax().clamp(min=1e-30)) for a, b in zip(found, truth, strict=True)]
+
+
+@pytest.mark.parametrize("engine", ["fused", "newton"])
+@pytest.mark.parametrize("name", NAMES)
+def test_trajectories_and_gradients_are_those_of_the_plain_loop(name, engine):
+    network = networks()[name]
+    given_ = setting(2, 3, 60, 4, torch.float64, driven=True)
+    assert max(distances(everything(network, engine, *given_), everything(network, "loop", *given_))) < 1e-10
+
+
+@pytest.mark.parametrize("engine", ["fused", "newton"])
+@pytest.mark.parametrize("name", NAMES)
+def test_in_single_precision_they_agree_to_1e_5(name, engine):
+    network = networks()[name].float()
+    given_ = setting(2, 3, 30, 4, torch.float32)
+    assert max(distances(everything(network, engine, *given_), everything(network, "loop", *given_))) < 1e-5
+
+
+@settings(deadline=None, max_examples=40)
+@given(
+    st.integers(1, 3),
+    st.integers(1, 4),
+    st.integers(1, 12),
+    st.sampled_from(NAMES),
+    st.tuples(*[st.booleans()] * 5),
+    st.integers(0, 99),
+)
+def test_every_shape_of_strength_is_taken(replicas, sequences, steps, name, choice, seed):
+    network = networks(replicas)[name]
+    shape = (sequences if choice[0] else None, steps - 1 if choice[1] else None, 4 if choice[2] else None)
+    given_ = setting(replicas, sequences, steps, 4, torch.float64, shape=shape, forced=choice[3], driven=choice[4], seed=seed)
+    truth = everything(network, "loop", *given_)
+    for engine in ("fused", "newton"):
+        assert max(distances(everything(network, engine, *given_), truth)) < 1e-10
+
+
+def test_long_sequences_in_pieces_have_the_same_gradients(monkeypatch):
+    network = networks()["clipped shallow"]
+    given_ = setting(2, 2, 50, 4, torch.float64)
+    truth = everything(network, "loop", *given_)
+    monkeypatch.setattr(newton, "BLOCK", 7)
+    monkeypatch.setattr("sciml.dynamics.plrnn.fused.NUMBERS", 100)
+    for engine in ("fused", "newton"):
+        assert max(distances(everything(network, engine, *given_), truth)) < 1e-10
+
+
+def test_forcing_with_full_strength_lets_no_gradient_through_time():
+    network = networks()["shallow"].piecewise_linear().detached()
+    start, steps, forcing, _, _ = setting(2, 3, 10, 4, torch.float64)
+    full = Forcing(forcing.targets, torch.ones(2, 1, 1, 1, dtype=torch.float64))
+    start.requires_grad_()
+    states = rollout(network, start, steps, forcing=full)
+    (gradient,) = torch.autograd.grad(states[:, :, 1:].sum(), start)
+    assert not gradient.any()
+    assert torch.allclose(states[:, :, 4], network(forcing.targets[:, :, 3]), atol=1e-13)
+
+
+def test_forcing_without_strength_is_a_free_run():
+    network = networks()["clipped shallow"].piecewise_linear().detached()
+    start, steps, forcing, _, _ = setting(2, 3, 10, 4, torch.float64)
+    none = Forcing(forcing.targets, torch.zeros(2, 1, 1, 1, dtype=torch.float64))
+    assert torch.equal(rollout(network, start, steps, forcing=none), rollout(network, start, steps))
+
+
+def test_newton_on_a_linear_map_needs_two_sweeps():
+    torch.manual_seed(0)
+    network = ShallowPLRNN(3, 5, replicas=1).double()
+    with torch.no_grad():
+        network.weight.zero_()  # the first sweep is exact, the second finds that nothing changed
+    counts: list[int] = []
+    newton.newton_states(
+        network.piecewise_linear().detached(), torch.randn(1, 4, 3, dtype=torch.float64), 1000, None, None, None, counts=counts
+    )
+    assert counts == [2]
+
+
+def test_newton_says_when_it_does_not_converge():
+    network = ShallowPLRNN(3, 30, clipped=False, replicas=1).double()
+    with torch.no_grad():
+        network.weight *= 40
+    with pytest.raises(FloatingPointError, match="engine='fused'"):
+        rollout(network.piecewise_linear().detached(), torch.ones(1, 1, 3, dtype=torch.float64), 2000, engine="newton")
+
+
+@pytest.mark.parametrize(
+    ("steps", "instants", "driven", "told"),
+    [(0, 2, None, "steps: got 0"), (5, 3, None, "forcing.targets: got 3"), (5, 4, 4, "drive: got 4")],
+)
+def test_lengths_that_do_not_fit_are_named(steps, instants, driven, told):
+    network = networks()["shallow"].piecewise_linear()
+    forcing = Forcing(torch.zeros(2, 1, instants, 4, dtype=torch.float64), torch.zeros(2, 1, 1, 1, dtype=torch.float64))
+    drive = None if driven is None else torch.zeros(2, 1, driven, 4, dtype=torch.float64)
+    with pytest.raises(ValueError, match=told):
+        rollout(network, torch.zeros(2, 1, 4, dtype=torch.float64), steps, forcing=forcing, drive=drive)

@@ -1,0 +1,119 @@
+"""Rules for the strength of forcing, on networks whose exponents are known."""
+
+import math
+
+import pytest
+import torch
+
+from sciml.dynamics.plrnn.networks import ShallowPLRNN
+from sciml.dynamics.plrnn.strength import (
+    Adaptive,
+    Annealed,
+    Constant,
+    LyapunovMatched,
+    Sparse,
+    log_norm_of_product,
+    matched,
+)
+
+
+def diagonal(*rates, replicas=1):
+    """A linear map, whose Jacobian is the same everywhere."""
+    network = ShallowPLRNN(len(rates), 5, replicas=replicas).double()
+    with torch.no_grad():
+        network.weight.zero_()
+        network.decay.copy_(torch.tensor(rates, dtype=torch.float64))
+    return network
+
+
+def asked(rule, network, steps=20):
+    targets = torch.randn(network.replicas, 3, steps, network.latent, dtype=torch.float64)
+    return rule(network, network.piecewise_linear(), targets)
+
+
+@pytest.mark.parametrize("estimator", ["arithmetic", "product", "logarithm", "largest", "bound"])
+def test_every_estimator_finds_the_expansion_of_a_linear_map(estimator):
+    network = diagonal(1.25, 0.5)
+    alpha = asked(Adaptive(estimator, first=0.0), network)
+    assert float(alpha) == pytest.approx(1 - 1 / 1.25, rel=1e-12)
+
+
+def test_a_map_that_contracts_is_not_forced():
+    for rule in (Adaptive("product", first=0.0), LyapunovMatched(first=0.0)):
+        assert float(asked(rule, diagonal(0.9, 0.5))) == 0
+
+
+def test_a_larger_value_is_taken_at_once_and_a_smaller_one_approached():
+    network = diagonal(1.25, 0.5)
+    assert float(asked(Adaptive(first=0.1), network)) == pytest.approx(0.2, rel=1e-12)
+    network = diagonal(1.25, 0.5)
+    rule = Adaptive(first=1.0, decay=0.9, every=5)
+    assert float(asked(rule, network)) == pytest.approx(0.9 + 0.1 * 0.2, rel=1e-12)
+    network.updates += 3
+    assert float(asked(rule, network)) == pytest.approx(0.92, rel=1e-6)  # not due
+    network.updates += 2
+    assert float(asked(rule, network)) == pytest.approx(0.9 * 0.92 + 0.02, rel=1e-6)
+    network.eval()
+    assert float(asked(rule, network)) == pytest.approx(0.9 * 0.92 + 0.02, rel=1e-6)
+
+
+def test_the_matched_strength_holds_the_largest_exponent_at_zero():
+    network = diagonal(1.25, 0.5)
+    alpha = float(matched(network.piecewise_linear().detached(), torch.zeros(1, 2, 40, 2, dtype=torch.float64)))
+    assert (1 - alpha) * 1.25 == pytest.approx(1, rel=1e-12)
+    for _ in range(400):
+        network.updates += 5
+        found = float(asked(LyapunovMatched(decay=0.95), network))
+    assert found == pytest.approx(0.2, rel=1e-6)
+
+
+def test_norms_of_products_neither_overflow_nor_vanish():
+    draw = torch.Generator().manual_seed(0)
+    few = torch.randn(4, 13, 3, 3, generator=draw, dtype=torch.float64)
+    plain = torch.eye(3, dtype=torch.float64).expand(4, 3, 3)
+    for t in range(13):
+        plain = few[:, t] @ plain
+    truth = torch.linalg.matrix_norm(plain, 2).log()
+    assert torch.allclose(log_norm_of_product(few), truth, rtol=1e-12, atol=1e-12)
+    for scale in (1e-5, 1e5):
+        rotation = scale * torch.tensor([[0.6, -0.8], [0.8, 0.6]], dtype=torch.float64).expand(10_000, 2, 2)
+        assert float(log_norm_of_product(rotation)) == pytest.approx(10_000 * math.log(scale), rel=1e-12)
+
+
+def test_annealed_strength_falls_by_the_same_factor_and_stays():
+    network = diagonal(0.5, 0.5)
+    found = []
+    for updates in (0, 50, 100, 500):
+        network.updates.fill_(updates)
+        found.append(float(asked(Annealed(0.4, 0.1, 100), network)))
+    assert found == pytest.approx([0.4, 0.2, 0.1, 0.1], rel=1e-12)
+
+
+def test_sparse_forcing_sets_every_so_manieth_state():
+    alpha = asked(Sparse(3), diagonal(0.5, 0.5, replicas=2), steps=7)
+    assert alpha[1, 0, :, 0].tolist() == [0, 0, 1, 0, 0, 1, 0]
+
+
+def test_replicas_may_have_strengths_of_their_own():
+    assert asked(Constant((0.1, 0.3)), diagonal(0.5, 0.5, replicas=2)).flatten().tolist() == [0.1, 0.3]
+    with pytest.raises(ValueError, match="alpha: got 3 numbers, the network has 2 replicas"):
+        asked(Constant((0.1, 0.3, 0.2)), diagonal(0.5, 0.5, replicas=2))
+
+
+@pytest.mark.parametrize(
+    ("wrong", "told"),
+    [
+        (lambda: Constant(1.5), "alpha"),
+        (lambda: Constant(float("nan")), "alpha"),
+        (lambda: Constant(()), "alpha"),
+        (lambda: Annealed(0.0, 0.1, 5), "alpha"),
+        (lambda: Sparse(0), "interval"),
+        (lambda: Adaptive("median"), "estimator"),
+        (lambda: Adaptive(decay=1.0), "decay"),
+        (lambda: LyapunovMatched(first=-1.0), "first"),
+        (lambda: LyapunovMatched(every=0), "every"),
+    ],
+)
+def test_numbers_out_of_range_are_named(wrong, told):
+    with pytest.raises((ValueError, TypeError), match=told):
+        wrong()
