@@ -25,9 +25,9 @@ class GeneralizedTeacherForcing:
     Monfared, Brenner & Durstewitz, ICML 2023).
 
     A batch holds whole windows, `stream(..., window=Window(201, 0))` for 200 steps, which are dealt out: each replica trains on
-    windows of its own (see `sciml.dynamics.replicas.windows`). In evaluation all replicas see all windows. The value is the mean
-    over the replicas whose errors are finite, the gradient that of their sum, so that every replica trains as it would alone;
-    one that blows up takes no part in the step.
+    windows of its own (see `sciml.dynamics.replicas.windows`). In evaluation all replicas see all windows. The value is the
+    mean over the replicas whose errors are finite, the gradient that of their sum, so that every replica trains as it would
+    alone; one that blows up takes no part in the step.
 
     Values that the stream masks count neither as errors nor for the forcing, which leaves an instant alone when any of
     its values is missing; a window without its first instant does not count.

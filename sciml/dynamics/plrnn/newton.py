@@ -16,11 +16,13 @@ from torch import Tensor
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
 from sciml.numerics.affine_scan import affine_scan
 
-SWEEPS = 60
-"""Most sweeps of a block before Newton's method gives up."""
-
-BLOCK = 8192
+BLOCK = 16_384
 """Most instants solved at once; longer trajectories go block by block, so that memory does not grow."""
+
+SWEEPS = 15
+"""Most sweeps of a block before it is cut in two, down to `SHORT` instants, which may take as many sweeps as there are instants."""
+
+SHORT = 64
 
 
 def newton_states(
@@ -35,28 +37,39 @@ def newton_states(
 ) -> Float[Tensor, "replica sequence step state"]:
     """States after 1 ... `steps` steps, from a first guess that is the targets.
 
-    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last.
+    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last. Where sweeps diverge, the block is
+    cut in two.
 
     Args:
         targets, strength: of the forcing; None without.
-        counts: takes the number of sweeps of each block.
+        counts: takes the number of sweeps of each block, those without success included.
     Raises:
-        FloatingPointError: no convergence after 60 sweeps, or states that are not finite.
+        FloatingPointError: no convergence of a short block either, as when the trajectory itself is not finite.
     """
     blocks, z = [], start
-    for first in range(0, steps, BLOCK):
-        last = min(first + BLOCK, steps)
+    first, length = 0, BLOCK
+    while first < steps:
+        last = min(first + length, steps)
         # The state that enters a block is forced here; within it the first instant is not.
+        entry = z
         if first and targets is not None and strength is not None:
-            z = torch.lerp(z, targets[:, :, first - 1], strength.expand_as(targets)[:, :, first - 1])
+            entry = torch.lerp(z, targets[:, :, first - 1], strength.expand_as(targets)[:, :, first - 1])
         inside = None if targets is None else targets[:, :, first : last - 1]
         weight = None if strength is None or targets is None else strength.expand_as(targets)[:, :, first : last - 1]
         driven = None if drive is None else drive[:, :, first:last]
-        states, sweeps = _block(network, z, last - first, inside, weight, driven)
+        states, sweeps = _block(network, entry, last - first, inside, weight, driven)
         if counts is not None:
             counts.append(sweeps)
+        if states is None:
+            if last - first <= SHORT:
+                raise FloatingPointError(
+                    f"rollout: Newton's method did not converge over the {last - first} steps from step {first}; force more "
+                    "strongly, or use engine='fused'"
+                )
+            length = max((last - first) // 2, SHORT)
+            continue
         blocks.append(states)
-        z = states[:, :, -1]
+        z, first = states[:, :, -1], last
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
 
 
@@ -67,11 +80,13 @@ def _block(
     targets: Tensor | None,
     strength: Tensor | None,
     drive: Tensor | None,
-) -> tuple[Tensor, int]:
+) -> tuple[Tensor | None, int]:
+    """States and sweeps; no states where it did not converge."""
     begin = start.unsqueeze(2)
     states = _guess(network, begin, steps, targets, drive)
     tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
-    for sweep in range(1, SWEEPS + 1):
+    most, sweep = SWEEPS if steps > SHORT else steps + 2, 0
+    for sweep in range(1, most + 1):
         entered = entering(start, states, targets, strength)
         after = network(entered, drive)
         matrices = network.jacobian(entered)[:, :, 1:]
@@ -85,10 +100,7 @@ def _block(
             break
         if bool(change <= tolerance * size):
             return states, sweep
-    raise FloatingPointError(
-        f"rollout: Newton's method did not converge over {steps} steps; force more strongly, take shorter sequences, "
-        "or use engine='fused'"
-    )
+    return None, sweep
 
 
 def _guess(network: PiecewiseLinear, begin: Tensor, steps: int, targets: Tensor | None, drive: Tensor | None) -> Tensor:
@@ -158,4 +170,4 @@ def _pulled_back(
     return affine_scan(matrices.flip(2), grad.flip(2), later).flip(2)
 
 
-__all__ = ["BLOCK", "SWEEPS", "entering", "newton_states", "pulled_back"]
+__all__ = ["BLOCK", "SHORT", "SWEEPS", "entering", "newton_states", "pulled_back"]

@@ -13,7 +13,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.dynamics.plrnn.networks import PiecewiseLinearNetwork
+from sciml.dynamics.plrnn.newton import entering
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.dynamics.plrnn.rollout import Forcing, rollout
 
 Estimator = Literal["arithmetic", "product", "logarithm", "largest", "bound"]
 
@@ -136,8 +138,8 @@ class Adaptive(Strength):
 class LyapunovMatched(Strength):
     """1 - exp(-λ), λ the largest exponent per step of the network along the forcing signal: just as much as the chaos asks for.
 
-    λ is the logarithm of the norm of the product of the Jacobians over a sequence, divided by its length, and its mean over the
-    sequences. Stronger forcing lets gradients die out over long sequences, weaker lets them explode: between the two they
+    λ is the logarithm of the norm of the product of the Jacobians along a trajectory forced as it is now, divided by its length,
+    and its mean over the sequences. Stronger forcing lets gradients die out over long sequences, weaker lets them explode: between the two they
     neither grow nor fall by a rate. The other estimators bound the norms of single Jacobians, which are far larger.
 
     Args:
@@ -157,14 +159,25 @@ class LyapunovMatched(Strength):
         """Alpha now, after a look at the Jacobians where one is due."""
 
         def follow(alpha: Tensor) -> Tensor:
-            return self.decay * alpha + (1 - self.decay) * matched(network.detached(), targets)
+            return self.decay * alpha + (1 - self.decay) * matched(network.detached(), targets, alpha)
 
         return _followed(model, self.first, self.every, follow)
 
 
-def matched(network: PiecewiseLinear, targets: Float[Tensor, "replica sequence between state"]) -> Float[Tensor, "replica"]:
-    """1 - exp(-λ) of `LyapunovMatched`, without memory; 0 where λ is not positive."""
-    rate = log_norm_of_product(network.jacobian(targets)) / targets.shape[2]
+def matched(
+    network: PiecewiseLinear,
+    targets: Float[Tensor, "replica sequence between state"],
+    alpha: Float[Tensor, "replica"],
+) -> Float[Tensor, "replica"]:
+    """1 - exp(-λ) of `LyapunovMatched`, without memory; 0 where λ is not positive.
+
+    Args:
+        alpha: that the trajectory is forced with, along which λ is found.
+    """
+    forcing = Forcing(targets[:, :, 1:-1], alpha.view(-1, 1, 1, 1))
+    states = rollout(network, targets[:, :, 0], targets.shape[2] - 1, forcing=forcing)
+    entered = entering(targets[:, :, 0], states, forcing.targets, forcing.strength)
+    rate = log_norm_of_product(network.jacobian(entered)) / entered.shape[2]
     return (1 - torch.exp(-rate.mean(1).clamp(min=0))).to(targets.dtype)
 
 
