@@ -31,7 +31,7 @@ from sciml.operators.deeponet.deeponet import DeepONet
 from sciml.operators.deeponet.linear import LinearOperator, solve_last_layer
 from sciml.operators.deeponet.networks import MLP, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, SquaredError
-from sciml.training.at_points import evaluate_at_points
+from sciml.training.at_points import PointTable, evaluate_at_points
 from sciml.training.checkpoint import fields_of, save
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam
@@ -136,8 +136,8 @@ def _answers(model: nn.Module, u: Tensor, x: Tensor) -> Tensor:
         return model(u.to(dtype), x[:, None].to(dtype))[0, :, 0].double()
 
 
-def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: int) -> None:
-    """Learn the problem on `data`, or on the set of its card, made if need be; then compare."""
+def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: int) -> PointTable:
+    """Learn the problem on `data`, or on the set of its card, made if need be; then compare, before and after the polish."""
     begin = time.perf_counter()
     problem = PROBLEMS[name]
     card = f"{problem.card}-mini" if preset.mini else problem.card
@@ -158,8 +158,8 @@ def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: i
     learned = time.perf_counter() - begin
     models: dict[str, nn.Module] = {"least squares, linear": LinearOperator.of(*reading(batch))}  # pyright: ignore[reportArgumentType]
     models = {"DeepONet": run.model} | models
-    table = evaluate_at_points(models, reading, test, out=out)
-    print(f"{table}\n{learned:.0f} s with the data")
+    first = evaluate_at_points(models, reading, test, out=out)
+    print(f"{first}\n{learned:.0f} s with the data")
     solve_last_layer(run.model.double(), *reading(batch))  # pyright: ignore[reportArgumentType]
     done = polish(run.model, SquaredError(reading), batch, evaluations=preset.evaluations)
     models = {"DeepONet, polished": run.model, "least squares, linear": models["least squares, linear"]}
@@ -177,6 +177,7 @@ def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: i
     )
     draw_answers(out / "answers.png", problem, domain, models, seed)
     print(f"{out / 'answers.png'}: four functions and their errors")
+    return replace(table, rows=(first.rows[0], *table.rows))
 
 
 if __name__ == "__main__":

@@ -45,19 +45,21 @@ class Normaliser(nn.Module):
 
         Several variables are put together along channels in the order of `names`, as `joined` does it: each instant of a
         window has its own channels, and numbers are channels, too. A channel that is constant keeps scale 1. Values that the
-        stream masks do not count.
+        stream masks do not count. Series without a grid, (batch, time, component), have a channel per component, whatever the
+        instants; `encode` takes their instants as a batch, (batch, component).
 
         Args:
             centre: with False the shift is 0 and the scale the root mean square, so that zero stays zero.
         Raises:
-            ValueError: a variable that the set does not have; particles or series without a grid, whose channels come last;
-                whole samples of different length, or a channel without any good value.
+            ValueError: a variable that the set does not have; particles, whose channels come last; series together with what is
+                none; whole samples of different length on a grid, or a channel without any good value.
         """
         for name in names:
             _check_channels(stream.info(name), stream)
+        series = _is_series(names, stream)
         count, mean, spread = (torch.zeros((), dtype=torch.float64) for _ in range(3))
         for batch in stream:
-            channels, good = _channels(batch, names, _grid(batch, stream))
+            channels, good = _components(batch, names) if series else _channels(batch, names, _grid(batch, stream))
             size = good.sum(1).double()
             here = torch.where(good, channels, 0).sum(1) / size.clamp(min=1)
             # Means and squared distances of two sets of numbers joined (Chan, Golub & LeVeque 1983): no digits cancel.
@@ -116,11 +118,35 @@ class Normalised(nn.Module):
 
 
 def _check_channels(info: VariableInfo, stream: Stream | Mixed) -> None:
-    if info.particles or (stream.set.domain is None and info.steps is not None):
+    if info.particles:
         raise ValueError(
             f"{stream.set.path}: variable {info.name} has no grid and its channels come last; "
             "a Normaliser takes (batch, channel, *space)"
         )
+
+
+def _is_series(names: Sequence[str], stream: Stream | Mixed) -> bool:
+    """Whether these are (batch, time, component), without a grid.
+
+    Raises:
+        ValueError: some are and some are not.
+    """
+    kinds = {stream.set.domain is None and stream.info(name).steps is not None for name in names}
+    if len(kinds) > 1:
+        raise ValueError(f"{stream.set.path}: of {', '.join(names)} some are series and some are not; normalise them apart")
+    return kinds == {True}
+
+
+def _components(batch: Batch, names: Sequence[str]) -> tuple[Float[Tensor, "channel value"], Bool[Tensor, "channel value"]]:
+    """Of series: the values of all samples and instants together, and which of them are good and no padding."""
+    values = torch.cat([batch[name] for name in names], -1).to("cpu", torch.float64)
+    good = torch.ones_like(values, dtype=torch.bool)
+    if f"{names[0]}{MASK}" in batch:
+        good = torch.cat([batch[f"{name}{MASK}"] for name in names], -1).cpu()
+    padded = batch.get("mask")
+    if padded is not None and padded.dtype == torch.bool:
+        good = good & padded.cpu().unsqueeze(-1)
+    return values.movedim(-1, 0).flatten(1), good.movedim(-1, 0).flatten(1)
 
 
 def _grid(batch: Batch, stream: Stream | Mixed) -> tuple[int, ...] | None:

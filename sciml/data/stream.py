@@ -108,6 +108,7 @@ class Stream:
         self.on_bad: OnBad = on_bad
         self.readers = readers
         self.bad = BadData()
+        self.held_out = False  # whether `split` held these rows out; nothing may be learned from them
         if (len(source) if self.rows is None else len(self.rows)) == 0:
             raise ValueError(f"{source.path}: got no samples for a stream, need at least 1")
         _check_types(source, dtype)
@@ -241,7 +242,7 @@ class Stream:
         Rows are whole samples of the set also where there is a window.
         """
         own = np.arange(len(self.set)) if self.rows is None else self.rows
-        return Stream(
+        made = Stream(
             self.set,
             batch_size=self.batch_size,
             seed=self.seed,
@@ -255,6 +256,8 @@ class Stream:
             on_bad=self.on_bad,
             readers=self.readers,
         )
+        made.held_out = self.held_out
+        return made
 
     def split(self, *, validation: int, seed: int = 0) -> tuple[Stream, Stream]:
         """Hold out `validation` rows drawn at random: (what is left, what is held out), each in stored order.
@@ -268,7 +271,9 @@ class Stream:
         if not 0 < validation < rows:
             raise ValueError(f"validation: got {validation} of {rows} samples, need at least 1 held out and 1 left")
         drawn = permuted(np.arange(rows), rows, seed=seed, epoch=0)
-        return self.subset(np.sort(drawn[validation:])), self.subset(np.sort(drawn[:validation]))
+        left, held_out = self.subset(np.sort(drawn[validation:])), self.subset(np.sort(drawn[:validation]))
+        held_out.held_out = True
+        return left, held_out
 
     def training_batch(self, epoch: int, start: int) -> tuple[Batch, float] | None:
         """The batch that begins at a position of an epoch of training, with its share, for whoever mixes streams.

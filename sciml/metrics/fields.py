@@ -1,4 +1,7 @@
-"""Relative errors of predicted fields, one per sample: in L2, in H1, and in the truncated H1 of the MgNO paper."""
+"""Relative errors of predicted fields, one per sample: in L2, in H1, and in the truncated H1 of the MgNO paper.
+
+And in L2 of all samples at once, which gives large samples more weight than the mean over the samples does.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +29,21 @@ def relative_l2(
     """
     _check(prediction, truth, domain)
     return _ratio(domain.norm(prediction - truth), domain.norm(truth))
+
+
+def global_relative_l2(
+    prediction: Float[Tensor, "batch channel *space"], truth: Float[Tensor, "batch channel *space"], domain: Domain
+) -> Float[Tensor, ""]:
+    """||prediction - truth|| / ||truth|| with the L2 norm of the domain over all samples and channels at once.
+
+    The mean over the samples of `relative_l2` is the other number in use; the two differ where samples differ in size.
+
+    Raises:
+        ValueError: the two shapes differ, or their last axes are not the grid of the domain.
+    """
+    _check(prediction, truth, domain)
+    gap, size = vector_norm(domain.norm(prediction - truth)), vector_norm(domain.norm(truth))
+    return torch.where(size > 0, gap / size, torch.inf)
 
 
 def relative_h1(

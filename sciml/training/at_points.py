@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -53,10 +53,17 @@ class PointTable:
         """For JSON, unrounded."""
         return {"functions": self.functions, "rows": [dict(vars(row)) for row in self.rows]}
 
+    def header(self) -> list[str]:
+        """Names of the columns of `cells`."""
+        return list(PointRow.__dataclass_fields__)
+
+    def cells(self) -> list[list[str]]:
+        """The rows as texts, rounded for the eye."""
+        return [[_shown(getattr(row, name)) for name in self.header()] for row in self.rows]
+
     def to_markdown(self) -> str:
-        names = list(PointRow.__dataclass_fields__)
-        lines = [[name.replace("_", " ") for name in names], ["---", *["---:"] * (len(names) - 1)]]
-        lines += [[_shown(getattr(row, name)) for name in names] for row in self.rows]
+        names = [name.replace("_", " ") for name in self.header()]
+        lines = [names, ["---", *["---:"] * (len(names) - 1)], *self.cells()]
         return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
     def __str__(self) -> str:
@@ -97,26 +104,35 @@ def evaluate_at_points(
 
 
 def _row(name: str, model: nn.Module, reading: Reading, stream: Samples) -> tuple[PointRow, int]:
-    model.to(stream.device)
-    kept = next((weight.dtype for weight in model.parameters()), None)
     gaps, sizes, relative, numbers = 0.0, 0.0, [], 0
-    with in_evaluation(model):
-        for batch in stream:
-            given = batch if kept is None else {key: _in(values, kept) for key, values in batch.items()}
-            u, y, _ = reading(given)
-            truth = reading(batch)[2].double()
-            answer = model(u, y).double()
-            if not bool(answer.isfinite().all()):
-                raise ValueError(f"model: {name} gave an answer that is not finite; train it again")
-            relative.append(relative_l2_of_functions(answer, truth).cpu())
-            gaps += float((answer - truth).square().sum())
-            sizes += float(truth.square().sum())
-            numbers += truth.numel()
+    for _, answer, truth in answers(name, model, reading, stream):
+        relative.append(relative_l2_of_functions(answer, truth).cpu())
+        gaps += float((answer - truth).square().sum())
+        sizes += float(truth.square().sum())
+        numbers += truth.numel()
     each = torch.cat(relative)
     known = bool(each.isfinite().all())
     parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
     errors = (float(each.mean()) if known else None, (gaps / sizes) ** 0.5, float(each.max()) if known else None)
     return PointRow(name, parameters, gaps / numbers, *errors), len(each)
+
+
+def answers(name: str, model: nn.Module, reading: Reading, stream: Samples) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+    """Of each batch points, answers and truth, both (function, point, channel) in float64; without gradients.
+
+    Raises:
+        ValueError: an answer of `name` that is not finite.
+    """
+    model.to(stream.device)
+    kept = next((weight.dtype for weight in model.parameters()), None)
+    for batch in stream:
+        given = batch if kept is None else {key: _in(values, kept) for key, values in batch.items()}
+        u, y, _ = reading(given)
+        with in_evaluation(model):
+            answer = model(u, y).double()
+        if not bool(answer.isfinite().all()):
+            raise ValueError(f"model: {name} gave an answer that is not finite; train it again")
+        yield y, answer, reading(batch)[2].double()
 
 
 def _in(values: Tensor, dtype: torch.dtype) -> Tensor:
@@ -135,4 +151,4 @@ def _shown(value: object) -> str:
     )
 
 
-__all__ = ["PointRow", "PointTable", "Reading", "evaluate_at_points"]
+__all__ = ["PointRow", "PointTable", "Reading", "answers", "evaluate_at_points"]

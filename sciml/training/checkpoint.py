@@ -60,6 +60,7 @@ class Checkpoint:
         metrics: by name, as the one who saved it measured them.
         training: the rest of the state of a run (`last.pt`), or None.
         window: how the stream that it was trained on cut samples in time; None where it did not.
+        criterion: import path of what the metric `validation` is the mean of; None where the file was not written by `fit`.
     """
 
     path: Path
@@ -72,6 +73,7 @@ class Checkpoint:
     code_version: str
     training: Mapping[str, Any] | None
     window: Window | None = None
+    criterion: str | None = None
 
     def model(self, *, trust: Sequence[str] = ()) -> nn.Module:
         """The model, on the CPU, in evaluation mode; see `load`."""
@@ -176,6 +178,7 @@ def read_checkpoint(path: str | Path) -> Checkpoint:
             code_version=_of(str, found, "code_version"),
             training=None if found["training"] is None else _of(dict, found, "training"),
             window=None if found.get("window") is None else Window(**_of(dict, found, "window")),
+            criterion=None if found.get("criterion") is None else _of(str, found, "criterion"),
         )
     except KeyError as fact:
         raise ValueError(f"{path}: a sciml checkpoint without {fact}; take another copy") from None
@@ -207,6 +210,7 @@ def content(
     weights: Mapping[str, Tensor] | None = None,
     training: Mapping[str, Plain] | None = None,
     window: Window | None = None,
+    criterion: str | None = None,
 ) -> dict[str, Plain]:
     """What the file of a checkpoint holds; `weights` stands for the model's own where given."""
     return {
@@ -221,6 +225,7 @@ def content(
         "code_version": sciml.__version__,
         "training": training,
         "window": None if window is None else dict(vars(window)),
+        "criterion": criterion,
     }
 
 

@@ -53,6 +53,8 @@ class Row:
         seconds: per sample, forward pass alone; the median over the batches.
         errors: by metric, one number per sample, float64, in the order of the stream.
         note: why there are no errors, or empty.
+        global_relative_l2: of all samples at once, see `metrics.fields.global_relative_l2`; None where there are no errors, or
+            the truth is zero everywhere. The mean of `relative_l2` counts every sample alike, this one large samples more.
     """
 
     name: str
@@ -60,6 +62,7 @@ class Row:
     seconds: float | None
     errors: Mapping[str, Float[Tensor, "sample"]]
     note: str = ""
+    global_relative_l2: float | None = None
 
     def statistic(self, metric: str, name: str) -> float | None:
         """`name` (mean, median or max) over the samples; None where there are no errors."""
@@ -72,7 +75,10 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """Rows of `evaluate`, in its order, the model first; `print(table)` shows the means, in less than 100 columns."""
+    """Rows of `evaluate`, in its order, the model first; `print(table)` shows the means, in less than 100 columns.
+
+    The column `relative_l2` is the mean over the samples in print; `global_relative_l2` is beside it in print and in all files.
+    """
 
     rows: tuple[Row, ...]
     metrics: tuple[str, ...]
@@ -80,7 +86,8 @@ class Table:
 
     def header(self) -> list[str]:
         """Names of the columns of `cells`."""
-        return ["model", "parameters", *(f"{metric} {' / '.join(STATISTICS)}" for metric in self.metrics), "ms per sample"]
+        errors = [f"{metric} {' / '.join(STATISTICS)}" for metric in self.metrics]
+        return ["model", "parameters", *errors, "global_relative_l2", "ms per sample"]
 
     def cells(self) -> list[list[str]]:
         """The rows as texts, rounded for the eye."""
@@ -89,6 +96,7 @@ class Table:
                 row.name,
                 f"{row.parameters:,}",
                 *(" / ".join(_rounded(row.statistic(metric, s)) for s in STATISTICS) for metric in self.metrics),
+                _rounded(row.global_relative_l2),
                 row.time(),
             ]
             for row in self.rows
@@ -105,6 +113,7 @@ class Table:
                 "parameters": row.parameters,
                 "seconds_per_sample": row.seconds,
                 "errors": {m: {s: row.statistic(m, s) for s in STATISTICS} for m in self.metrics},
+                "global_relative_l2": row.global_relative_l2,
                 "note": row.note,
             }
             for row in self.rows
@@ -114,10 +123,10 @@ class Table:
     def to_csv(self) -> str:
         """Unrounded, one column per number; an empty cell where there is none."""
         columns = [f"{metric} {name}" for metric in self.metrics for name in STATISTICS]
-        lines: list[list[str | float | None]] = [["model", "parameters", *columns, "seconds per sample"]]
+        lines: list[list[str | float | None]] = [["model", "parameters", *columns, "global_relative_l2", "seconds per sample"]]
         for row in self.rows:
             numbers = [row.statistic(metric, name) for metric in self.metrics for name in STATISTICS]
-            lines.append([row.name, row.parameters, *numbers, row.seconds])
+            lines.append([row.name, row.parameters, *numbers, row.global_relative_l2, row.seconds])
         out = io.StringIO()
         csv.writer(out, lineterminator="\n").writerows(lines)
         return out.getvalue()
@@ -137,9 +146,9 @@ class Table:
             write_bytes(Path(folder) / f"table.{suffix}", text.encode())
 
     def __rich__(self) -> RichTable:
-        """One line per model: the mean of each metric and the worst sample by the first; the files have the rest."""
+        """One line per model: the mean of each metric, the worst sample by the first, all at once; the files have the rest."""
         names = [_SHORT.get(metric, metric) for metric in self.metrics]
-        columns = ["parameters", *names, *(f"worst\n{name}" for name in names[:1]), "ms per\nsample"]
+        columns = ["parameters", *names, *(f"worst\n{name}" for name in names[:1]), "global\nL2", "ms per\nsample"]
         shown = [(metric, "mean") for metric in self.metrics] + [(metric, "max") for metric in self.metrics[:1]]
         title, notes = f"mean errors of {self.samples} samples", "\n".join(self.notes()) or None
         table = RichTable(title=title, caption=notes, box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
@@ -148,7 +157,7 @@ class Table:
             table.add_column(column, justify="right", no_wrap=True)
         for row in self.rows:
             errors = [_rounded(row.statistic(metric, name)) for metric, name in shown]
-            table.add_row(row.name, f"{row.parameters:,}", *errors, row.time())
+            table.add_row(row.name, f"{row.parameters:,}", *errors, _rounded(row.global_relative_l2), row.time())
         return table
 
     def __str__(self) -> str:
@@ -227,6 +236,7 @@ def _row(
         raise ValueError("stream: its set has no grid, which norms are taken over; open it with its `domain`")
     errors: dict[str, list[Tensor]] = {metric: [] for metric in metrics}
     seconds: list[float] = []
+    gaps, sizes = [], []
     model.to(stream.device)
     done = 0
     with in_evaluation(model):
@@ -245,8 +255,12 @@ def _row(
                 values = function(prediction.double(), truth.double(), domain).cpu()
                 _check_truth(metric, values, truth, targets, done)
                 errors[metric].append(values)
+            gaps.append(domain.norm(prediction.double() - truth.double()).square().sum())
+            sizes.append(domain.norm(truth.double()).square().sum())
             done += len(given)
-    return Row(name, _parameters(model), median(seconds), {metric: torch.cat(parts) for metric, parts in errors.items()})
+    each = {metric: torch.cat(parts) for metric, parts in errors.items()}
+    gap, size = float(torch.stack(gaps).sum()), float(torch.stack(sizes).sum())
+    return Row(name, _parameters(model), median(seconds), each, global_relative_l2=(gap / size) ** 0.5 if size else None)
 
 
 def _check_finite(name: str, prediction: Tensor, done: int) -> None:

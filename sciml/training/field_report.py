@@ -40,27 +40,37 @@ def write_field_report(
     Raises:
         ValueError: the domain has not two axes.
     """
-    header = ["model", "parameters", *table.metrics, "ms per sample"]
+    header = ["model", "parameters", *(f"mean_{metric}" for metric in table.metrics), "global_relative_l2", "ms per sample"]
     rows = [_means(table, i) for i in range(len(table.rows))]
+    facts = {"test set": f"{table.samples} samples of {test.set.path.name}, {test.domain}", **facts_of(run)}
+    figures = {"Learning curves": curves_of(run), "Test samples": _pictures(run.model, table, test, baselines)}
+    all_notes = [
+        "Errors are relative to the truth: means over the test samples, and global, of all of them at once.",
+        *table.notes(),
+        *notes,
+    ]
+    write_report(Path(path), title, facts=facts, header=header, rows=rows, notes=all_notes, figures=figures)
+
+
+def facts_of(run: Run) -> dict[str, str]:
+    """Steps and time of a training, and what was kept of it."""
     facts = {
-        "test set": f"{table.samples} samples of {test.set.path.name}, {test.domain}",
         "steps": f"{run.history[-1]['step']:,}" if run.history else "0",
         "training time": f"{run.history[-1]['seconds']:.0f} s" if run.history else "0 s",
     }
-    if run.best_step is not None:
-        facts["kept"] = f"step {run.best_step:,}, validation error {run.best:.4f}"
-    figures = {"Learning curves": _curves(run), "Test samples": _pictures(run.model, table, test, baselines)}
-    all_notes = ["Errors are means over the test samples, relative to the truth.", *table.notes(), *notes]
-    write_report(Path(path), title, facts=facts, header=header, rows=rows, notes=all_notes, figures=figures)
+    return facts if run.best_step is None else facts | {"kept": f"step {run.best_step:,}, validation error {run.best:.4g}"}
 
 
 def _means(table: Table, row: int) -> list[str]:
     means = (table.rows[row].statistic(metric, "mean") for metric in table.metrics)
     cells = table.cells()[row]
-    return [cells[0], cells[1], *("–" if mean is None else f"{mean:.4f}" for mean in means), cells[-1]]
+    errors = (*means, table.rows[row].global_relative_l2)
+    return [cells[0], cells[1], *("–" if error is None else f"{error:.4f}" for error in errors), cells[-1]]
 
 
-def _curves(run: Run) -> Figure:
+def curves_of(run: Run) -> Figure:
+    """Objective and validation error against steps."""
+
     def line(column: str) -> tuple[list[float], list[float]]:
         kept = [(record["step"], record[column]) for record in run.history if record[column] is not None]
         return [float(step or 0) for step, _ in kept], [float(value or 0) for _, value in kept]

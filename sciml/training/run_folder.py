@@ -127,8 +127,14 @@ class RunFolder:
                 weights=weights,
                 training=training,
                 window=window_of(stream),
+                criterion=self._criterion(),
             )
             write(self.path / name, whole)
+
+    def _criterion(self) -> str | None:
+        """The import path of what validation errors are means of."""
+        part = self._settings.get("criterion") or self._settings.get("objective")
+        return part.get("class") if isinstance(part, dict) else None if part is None else str(part)
 
 
 def settings_of(model: nn.Module, stream: TrainingStream, parts: Mapping[str, object]) -> dict[str, Any]:

@@ -93,10 +93,21 @@ def test_masked_values_do_not_count(tmp_path):
     assert found.scale[0] == pytest.approx(float(left.std(correction=0)), rel=1e-12)
 
 
+def test_series_have_a_channel_per_component_and_padding_does_not_count(tmp_path):
+    path = series_of_unequal_length(tmp_path / "series")
+    series = stream(path, batch_size=2, dtype=torch.float64)
+    found = Normaliser.of(series, ["x1"])
+    whole = [batch["x1"][batch["mask"]] if "mask" in batch else batch["x1"].flatten(0, 1) for batch in series]
+    values = torch.cat(whole)
+    assert len(values) == 9 + 4 + 4 + 1 + 6
+    assert torch.allclose(torch.tensor(found.shift, dtype=torch.float64), values.mean(0), rtol=1e-12)
+    assert torch.allclose(torch.tensor(found.scale, dtype=torch.float64), values.std(0, correction=0), rtol=1e-10)
+    windowed = Normaliser.of(stream(path, batch_size=2, window=Window(2, 0)), ["x1"])
+    assert len(windowed.shift) == values.shape[1]
+    assert found.decode(found.encode(values)).allclose(values)
+
+
 def test_what_has_its_channels_last_or_samples_of_unequal_length_is_refused(tmp_path):
-    series = stream(series_of_unequal_length(tmp_path / "series"), batch_size=2)
-    with pytest.raises(ValueError, match="variable x1 has no grid and its channels come last"):
-        Normaliser.of(series, ["x1"])
     moving = stream(particles(tmp_path / "particles"), batch_size=2)
     with pytest.raises(ValueError, match="variable position has no grid and its channels come last"):
         Normaliser.of(moving, ["position"])

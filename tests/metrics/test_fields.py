@@ -7,7 +7,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from sciml.metrics.fields import relative_h1, relative_h1_spectral, relative_l2
+from sciml.metrics.fields import global_relative_l2, relative_h1, relative_h1_spectral, relative_l2
 from sciml.numerics.domain import Domain
 
 PERIODIC = Domain.box((1.0, 1.0), (64, 48), "periodic")
@@ -31,6 +31,23 @@ def test_l2_weighs_the_ends_of_walls_by_half():
     corner = truth.clone()
     corner[..., 0] += 1
     assert relative_l2(corner, truth, line).item() == pytest.approx(math.sqrt(0.125), abs=1e-15)
+
+
+def test_the_global_error_is_that_of_all_samples_under_one_root():
+    # Sizes 1 and 3, errors 0.4 and 0.6: global sqrt((0.16 + 0.36) / 10), the mean (0.4 + 0.2) / 2.
+    truth = torch.cat([wave(PERIODIC, 1, 2), 3 * wave(PERIODIC, 2, 0)])
+    gap = torch.cat([0.4 * wave(PERIODIC, 0, 4), 0.6 * wave(PERIODIC, 5, 1)])
+    assert global_relative_l2(truth + gap, truth, PERIODIC).item() == pytest.approx(math.sqrt(0.052), rel=1e-13)
+    assert relative_l2(truth + gap, truth, PERIODIC).mean().item() == pytest.approx(0.3, rel=1e-13)
+
+
+def test_the_global_error_weighs_the_ends_of_walls_by_half_and_is_infinite_for_a_truth_of_zero():
+    line = Domain.box((1.0,), (5,), "open")
+    truth = torch.ones(2, 1, 5, dtype=torch.float64)
+    corner = truth.clone()
+    corner[0, :, 0] += 1
+    assert global_relative_l2(corner, truth, line).item() == pytest.approx(math.sqrt(0.125 / 2), abs=1e-15)
+    assert global_relative_l2(corner, 0 * truth, line).item() == math.inf
 
 
 def test_channels_are_summed_under_the_root():

@@ -5,7 +5,7 @@ import pytest
 from recipes.deeponet_comparison import CASES, PRESETS, main
 from sciml.training.checkpoint import load
 
-SHORT = replace(PRESETS["quick"], steps=150, batch_size=16, width=32, fno_width=8)
+SHORT = replace(PRESETS["quick"], steps=150, fno_steps=150, batch_size=16, width=32, fno_width=8)
 
 
 @pytest.mark.parametrize("name", ["burgers", "advection"])

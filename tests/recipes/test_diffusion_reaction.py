@@ -18,7 +18,8 @@ def splits(tmp_path_factory):
 
 @pytest.mark.parametrize(("learn", "bound"), [("data", 0.5), ("equation", 0.5), ("both", 0.5)])
 def test_the_map_is_learned_from_data_from_the_equation_and_from_both(learn, bound, splits, tmp_path):
-    main(replace(PRESETS["quick"], steps=300, points=100), learn, splits, "cpu", tmp_path, 0)
+    short = replace(PRESETS["quick"], terms=16, width=24, steps=120, points=30, evaluations=60)
+    assert main(short, learn, splits, "cpu", tmp_path, 0).functions == 20
     rows = json.loads((tmp_path / "table.json").read_text())["rows"]
     assert rows[0]["name"] == "DeepONet"
     assert rows[0]["mean_relative_l2"] < bound

@@ -11,7 +11,7 @@ from torch import nn
 from data.made_sets import fields_in_time
 from data.small_sets import values_of, write_set
 from sciml.data.stream import stream
-from sciml.metrics.fields import relative_h1, relative_l2
+from sciml.metrics.fields import global_relative_l2, relative_h1, relative_l2
 from sciml.training.baselines import TrainingMean
 from sciml.training.evaluate import METRICS, Row, Table, evaluate
 from sciml.training.fit import fit
@@ -54,6 +54,26 @@ def test_errors_are_those_of_every_sample_in_every_norm():
     assert row.seconds > 0
     assert set(model.modes) == {(False, False)}
     assert model.training
+
+
+def test_the_global_error_weighs_samples_by_their_size():
+    """u is 1, 2, ..., 7 times one wave and sample i is e_i off: Σ (i e_i)² over Σ i², under a root."""
+    size = torch.arange(1, 8, dtype=torch.float64)
+    wave = torch.sin(2 * torch.pi * DOMAIN.coordinates()[0]).double()
+    data = DATA | {"u": size[:, None, None] * wave}
+    row = evaluate(Scaled(data, ERRORS), streamed(data, 3)).rows[0]
+    expected = float((size * ERRORS).norm() / size.norm())
+    assert row.global_relative_l2 == pytest.approx(expected, rel=1e-14)
+    assert row.statistic("relative_l2", "mean") == pytest.approx(2.15 / 7, rel=1e-14)
+    assert abs(expected - 2.15 / 7) > 0.05
+    answers = data["u"] * (1 + ERRORS[:, None, None])
+    assert float(global_relative_l2(answers, data["u"], DOMAIN)) == pytest.approx(expected, rel=1e-14)
+
+
+def test_where_the_truth_is_zero_everywhere_there_is_no_global_error():
+    data = DATA | {"u": torch.zeros_like(DATA["u"])}
+    absolute = {"largest gap": lambda p, u, domain: (p - u).flatten(1).abs().amax(1)}
+    assert evaluate(nn.Identity(), streamed(data, 3), metrics=absolute).rows[0].global_relative_l2 is None
 
 
 class WrongByNumber(nn.Module):
@@ -105,25 +125,28 @@ def test_a_table_is_written_whole_as_csv_markdown_and_json(tmp_path):
     table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), baselines={"coarse": coarse}, out=tmp_path)
     rows = list(csv.DictReader((tmp_path / "table.csv").read_text().splitlines()))
     assert [float(rows[0]["relative_l2 max"]), float(rows[0]["parameters"])] == [pytest.approx(0.6), 6]
-    assert rows[1]["relative_l2 max"] == ""
+    assert rows[1]["relative_l2 max"] == rows[1]["global_relative_l2"] == ""
+    assert float(rows[0]["global_relative_l2"]) == table.rows[0].global_relative_l2
     assert json.loads((tmp_path / "table.json").read_text()) == table.to_dict()
     lines = (tmp_path / "table.md").read_text().splitlines()
     assert lines[0].split(" | ")[1] == "parameters"
     assert lines[2].startswith("| model | 6 | 0.3071 / 0.3 / 0.6 |")
+    assert lines[0].split(" | ")[-2] == "global_relative_l2"
+    assert lines[2].split(" | ")[-2] == f"{table.rows[0].global_relative_l2:.4g}"
     assert "coarse: a: got the grid (8,), the training mean is on (4,)" in lines[-1]
 
 
 def test_a_printed_table_has_one_line_per_model_and_fits_100_columns():
     errors = {name: torch.full((7,), 0.0123456789).double() for name in METRICS}
     names = ["MgNO, 5 levels", "ridge regression", "neuraloperator FNO", "mean of training"]
-    rows = [Row(name, 12_345_678, 0.12345, errors) for name in names[:3]]
+    rows = [Row(name, 12_345_678, 0.12345, errors, global_relative_l2=0.0123456789) for name in names[:3]]
     table = Table((*rows, Row(names[3], 0, None, {}, "a long reason " * 20)), tuple(METRICS), 7)
     lines = str(table).splitlines()
     assert max(map(len, lines)) <= 100
     first = next(number for number, line in enumerate(lines) if line.strip().startswith(names[0]))
     assert [line.strip().startswith(name) for name, line in zip(names, lines[first:], strict=False)] == [True] * 4
-    assert lines[first].split()[-6:] == ["12,345,678", *["0.01235"] * 4, "123.5"]
-    head = "mean errors of 7 samples H1 worst ms per model parameters L2 H1 spectral L2 sample"
+    assert lines[first].split()[-7:] == ["12,345,678", *["0.01235"] * 5, "123.5"]
+    head = "mean errors of 7 samples H1 worst global ms per model parameters L2 H1 spectral L2 L2 sample"
     assert " ".join(" ".join(lines[:first]).split()).startswith(head)
     console = Console(width=120, record=True, file=io.StringIO())
     console.print(table)
@@ -133,7 +156,7 @@ def test_a_printed_table_has_one_line_per_model_and_fits_100_columns():
 def test_a_printed_table_shows_the_mean_of_every_metric_and_the_worst_of_the_first():
     table = evaluate(Scaled(DATA, ERRORS), streamed(DATA, 3), metrics={"gap": relative_l2, "relative_h1": relative_h1})
     (line,) = [line for line in str(table).splitlines() if line.strip().startswith("model ") and "0.3" in line]
-    assert line.split()[2:5] == ["0.3071", "0.3071", "0.6"]
+    assert line.split()[2:6] == ["0.3071", "0.3071", "0.6", f"{table.rows[0].global_relative_l2:.4g}"]
 
 
 def test_what_fit_trains_evaluate_measures():

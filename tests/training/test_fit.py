@@ -111,6 +111,7 @@ def test_the_best_weights_are_those_of_least_validation_error(tmp_path):
     assert torch.allclose(load(tmp_path / "last.pt", trust=TRUST).w, path[19], rtol=1e-13)
     kept = read_checkpoint(tmp_path / "best.pt")
     assert kept.metrics == {"validation": run.best, "step": 8}
+    assert "bowl" in kept.criterion
     assert (kept.domain, kept.inputs[0].units, kept.targets[0].name) == (DOMAIN, "m", "u")
     assert torch.equal(start().model.w, run.model.w)  # finished already
 

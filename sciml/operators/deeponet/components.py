@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor
+
+from sciml.operators.deeponet.fixed import Fixed
 
 
-class PrincipalComponents(nn.Module):
+class PrincipalComponents(Fixed):
     """(u - mean) directions: of mean 0 and deviation 1 over the functions that they were found from.
 
     Args:

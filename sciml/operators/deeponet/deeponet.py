@@ -16,6 +16,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.networks import MLP, Activation, before_last, last_linear
 
 Split = Literal["both", "branch", "trunk"]
@@ -64,7 +65,7 @@ class BoxFactor(nn.Module):
         return value
 
 
-class _Outputs(nn.Module):
+class _Outputs(Fixed):
     """What DeepONet and MIONet share behind their networks: several outputs, bias, units and sides."""
 
     def __init__(
@@ -127,7 +128,41 @@ class _Outputs(nn.Module):
         return values * (scale[:, None] if self.channels > 1 else scale)
 
 
-class DeepONet(Factorised):
+class _WithTrunk(Factorised):
+    """What DeepONet and MIONet share: the trunk and the outputs, with their arguments, which a checkpoint reads back by name.
+
+    Args:
+        trunk, channels, split, bias, scale, shift, boundary: of `DeepONet`.
+    """
+
+    def __init__(
+        self,
+        trunk: nn.Module,
+        channels: int,
+        split: Split,
+        bias: bool,
+        scale: float | Sequence[float],
+        shift: float | Sequence[float],
+        boundary: HardBoundary | None,
+    ) -> None:
+        super().__init__()
+        self.trunk, self.channels, self.bias = trunk, channels, bias
+        self.split: Split = split
+        self.scale, self.shift, self.boundary = scale, shift, boundary
+        self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)
+
+    @property
+    def shares_coefficients(self) -> bool:
+        return self.split == "trunk" and self.channels > 1
+
+    def basis(self, y: Float[Tensor, "*points coordinate"]) -> Basis:
+        return self.outputs.basis(self.trunk(y), y)
+
+    def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
+        return self.outputs.offset(y)
+
+
+class DeepONet(_WithTrunk):
     """G(u)(y)_c = Σ_k b_ck(u) t_ck(y) + bias_c, with networks b, the branch, and t, the trunk.
 
     Several outputs: `split` says which networks give numbers for each output, those of the first output first:
@@ -161,21 +196,12 @@ class DeepONet(Factorised):
         shift: float | Sequence[float] = 0.0,
         boundary: HardBoundary | None = None,
     ) -> None:
-        super().__init__()
-        self.split: Split = split
-        self.branch, self.trunk, self.channels, self.bias = branch, trunk, channels, bias
-        self.scale, self.shift, self.boundary = scale, shift, boundary
-        self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)
+        super().__init__(trunk, channels, split, bias, scale, shift, boundary)
+        self.branch = branch
 
     def encode(self, u: object) -> Coefficients:
         """(function, channel or 1, term); raises a ValueError where the branch gives no row per function."""
         return self.outputs.coefficients(_rows("branch", self.branch(u)))
-
-    def basis(self, y: Float[Tensor, "*points coordinate"]) -> Basis:
-        return self.outputs.basis(self.trunk(y), y)
-
-    def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
-        return self.outputs.offset(y)
 
     def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> Float[Tensor, "function point channel"] | None:
         """h (W t) in place of (h W) t, W the last layer of the branch: for more functions than points one product less."""
@@ -215,7 +241,7 @@ class DeepONet(Factorised):
         return made
 
 
-class MIONet(Factorised):
+class MIONet(_WithTrunk):
     """G(u¹, ..., uⁿ)(y)_c = Σ_k b¹_ck(u¹) ... bⁿ_ck(uⁿ) t_ck(y) + bias_c.
 
     Of an input in which the operator is linear, a branch without biases and activations, `MLP((sensors, terms), bias=False)`,
@@ -240,16 +266,13 @@ class MIONet(Factorised):
         shift: float | Sequence[float] = 0.0,
         boundary: HardBoundary | None = None,
     ) -> None:
-        super().__init__()
         if not branches or len({id(branch) for branch in branches}) < len(branches):
             raise ValueError(
                 f"branches: got {len(branches)}, need at least one, and a module of its own for each input function"
             )
-        self.split: Split = split
-        self.branches, self.trunk, self.channels, self.bias = tuple(branches), trunk, channels, bias
-        self.scale, self.shift, self.boundary = scale, shift, boundary
+        super().__init__(trunk, channels, split, bias, scale, shift, boundary)
+        self.branches = tuple(branches)
         self.networks = nn.ModuleList(branches)
-        self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)
 
     def encode(self, u: object) -> Coefficients:
         """(function, channel or 1, term).
@@ -267,12 +290,6 @@ class MIONet(Factorised):
         for row in rows[1:]:
             product = product * row
         return self.outputs.coefficients(product)
-
-    def basis(self, y: Float[Tensor, "*points coordinate"]) -> Basis:
-        return self.outputs.basis(self.trunk(y), y)
-
-    def offset(self, y: Float[Tensor, "*points coordinate"]) -> Float[Tensor, "*points channel"]:
-        return self.outputs.offset(y)
 
     def in_other_order(self, u: object, y: Float[Tensor, "point coordinate"]) -> None:
         """None: there are several branches."""

@@ -28,6 +28,11 @@ class Factorised(nn.Module, ABC):
     channels: int
     """Outputs per point."""
 
+    @property
+    @abstractmethod
+    def shares_coefficients(self) -> bool:
+        """Whether several outputs have the same coefficients: those of `encode` have then no channel axis but one of size 1."""
+
     @abstractmethod
     def encode(self, u: object) -> Coefficients:
         """The coefficients of each function, (function, channel or 1, term)."""

@@ -9,10 +9,11 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.numerics.domain import Domain
+from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.objectives import coordinates
 
 
-class OnGrid(nn.Module):
+class OnGrid(Fixed):
     """(batch, channel, *sensors) to (batch, channel, *space): an operator asked at all points of a grid.
 
     The input stays where the sensors of the operator are; the grid of the answers is free.

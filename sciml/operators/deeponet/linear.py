@@ -11,10 +11,11 @@ from torch import Tensor
 from sciml.operators.deeponet.components import PrincipalComponents
 from sciml.operators.deeponet.deeponet import DeepONet
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.networks import before_last, last_linear
 
 
-class LinearOperator(Factorised):
+class LinearOperator(Fixed, Factorised):
     """G(u)(y)_c = Σ_ij W_cij p_i(u) T_j(y): p principal components of the inputs and 1, T products of Chebyshev polynomials.
 
     Args:
@@ -66,6 +67,10 @@ class LinearOperator(Factorised):
         t = polynomials(points, low, high, degree)
         weights = bilinear_least_squares(p, t, truth)
         return cls(found, weights, low, high, degree)
+
+    @property
+    def shares_coefficients(self) -> bool:
+        return False
 
     def encode(self, u: object) -> Coefficients:
         """(function, channel, polynomial)."""

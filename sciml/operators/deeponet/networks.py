@@ -16,6 +16,8 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn import functional
 
+from sciml.operators.deeponet.fixed import Fixed
+
 Activation = Literal["relu", "tanh", "gelu", "gelu_tanh", "silu", "elu", "sine"]
 
 _ACTIVATIONS = {
@@ -293,7 +295,7 @@ class Beside(nn.Module):
         return torch.cat([part(x) for part in self.modules_in_order], -1)
 
 
-class FourierFeatures(nn.Module):
+class FourierFeatures(Fixed):
     """cos(F y) and sin(F y), F drawn once from N(0, scale²) (Tancik et al. 2020): a trunk that can follow short waves.
 
     Args:

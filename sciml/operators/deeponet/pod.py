@@ -16,10 +16,11 @@ from torch import Tensor, nn
 from sciml.data.stream import Stream
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
+from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, coordinates
 
 
-class PODBasis(nn.Module):
+class PODBasis(Fixed):
     """Mean and principal functions of answers on a grid.
 
     The functions are orthonormal in the mean of products over the domain, by its quadrature: of root mean square 1, channels
@@ -55,11 +56,17 @@ class PODBasis(nn.Module):
             modes: how many functions; as many as hold `energy` of the mean square if not given.
             energy: from 0 to 1.
         Raises:
-            ValueError: a set of another split than "train", no grid, fewer modes than one or more than samples.
+            ValueError: a set of another split than "train", rows that `Stream.split` held out, no grid,
+                fewer modes than one or more than samples.
         """
         split = train.set.attributes.get("split", "train")
         if split != "train":
             raise ValueError(f"train: got the split {split!r} of {train.set.path}; a basis is made from training answers alone")
+        if train.held_out:
+            raise ValueError(
+                f"train: got rows of {train.set.path} that `split` held out; a basis is made from those that are trained on, "
+                "the first of the two streams"
+            )
         if train.set.domain is None:
             raise ValueError(f"train: {train.set.path} has no grid, which the basis would lie on")
         domain = train.set.domain
@@ -111,6 +118,10 @@ class PODDeepONet(Factorised):
         self.branch = branch
         self.pod = pod
         self.channels = pod.get_buffer("mean").shape[1]
+
+    @property
+    def shares_coefficients(self) -> bool:
+        return self.channels > 1
 
     def encode(self, u: object) -> Coefficients:
         """(function, 1, mode).

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from sciml.data.batch import Batch
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.deeponet import DeepONet
+from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, coordinates, needed
 
 _RIDGE = 1e-8
@@ -38,14 +39,12 @@ class BasisError:
     reading: FunctionsAtPoints
 
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
-        u, y, s = self.reading(batch)
+        _, y, s = self.reading(batch)
         factorised = needed(model, y, s.shape[2])
         root = self.reading.on_grid(s).double().sqrt()[:, None]
         rest = ((s - factorised.offset(y)).double() * root).movedim(2, 1)
         basis = (factorised.basis(y).double() * root[..., None]).movedim(1, 0)
-        with torch.no_grad():
-            shared = factorised.encode(u).shape[1] < len(basis)
-        if shared:  # outputs have the same coefficients: each at each point is a point
+        if factorised.shares_coefficients:  # outputs have the same coefficients: each at each point is a point
             basis, rest = basis.flatten(0, 1)[None], rest.flatten(1)[:, None]
         ridge = _RIDGE * basis.detach().square().sum(1).mean().sqrt() * torch.eye(basis.shape[2]).to(basis)
         directions = torch.linalg.qr(torch.cat([basis, ridge.expand(len(basis), -1, -1)], 1)).Q[:, : basis.shape[1]]
@@ -54,7 +53,7 @@ class BasisError:
         return ((size - met).clamp(min=0) / size).mean().to(s.dtype)
 
 
-class Mixed(nn.Module):
+class Mixed(Fixed):
     """A trunk whose functions are mixed by a fixed matrix, channel by channel.
 
     Args:
@@ -80,7 +79,7 @@ def orthonormalised(model: DeepONet, domain: Domain) -> DeepONet:
     Raises:
         ValueError: outputs that share the coefficients, or a hard boundary, whose factor is no part of the trunk.
     """
-    if (model.split == "trunk" and model.channels > 1) or model.boundary is not None:
+    if model.shares_coefficients or model.boundary is not None:
         raise ValueError(
             "model: need outputs with coefficients of their own and no hard boundary, to make its trunk orthonormal"
         )

@@ -17,6 +17,7 @@ from sciml.operators.deeponet.objectives import (
     Sum,
     coordinates,
     projected,
+    squared_distance,
 )
 from sciml.operators.deeponet.physics import Boundary, Residual, drawn
 from sciml.operators.deeponet.two_step import BasisError
@@ -78,6 +79,29 @@ def test_a_small_residual_in_float32_is_taken_by_prediction():
         batch["s"] = exact * (1 + 1e-5)
     size = float((1e-5 * exact).square().mean())
     assert float(SquaredError(ON_GRID, gram=True)(model, batch).detach()) == pytest.approx(size, rel=0.1)
+
+
+@pytest.mark.parametrize(("split", "channels"), [("both", 1), ("both", 2), ("branch", 2), ("trunk", 2)])
+def test_the_gram_form_in_float32_has_the_digits_of_float64_down_to_where_it_ends(split, channels):
+    # Weights are read in float64 as they are in float32, so that the products of the Gram form are all that can round.
+    torch.manual_seed(0)
+    b = torch.randn(50, 1 if split == "trunk" else channels, 20)
+    t = torch.randn(300, 1 if split == "branch" else channels, 20)
+    exact = combined(b.double(), t.double())
+    s = (exact + 1.01e-3 * exact.square().mean().sqrt() * torch.randn_like(exact)).float()
+    gap = (exact - s.double()).square().sum((1, 2))
+    assert float(gap.sum() / s.double().square().sum()) == pytest.approx(1.02e-6, rel=0.05)
+    # 2e6 products, each exact to 1e-16, of which 1e-6 is left.
+    torch.testing.assert_close(squared_distance(b, t, s).sum(), gap.sum(), rtol=1e-7, atol=0)
+
+
+def test_the_gradient_of_the_gram_form_in_float32_is_that_by_prediction():
+    torch.manual_seed(0)
+    b, t = torch.randn(50, 1, 20, requires_grad=True), torch.randn(300, 1, 20, requires_grad=True)
+    s = torch.randn(50, 300, 1)
+    found = torch.autograd.grad(squared_distance(b, t, s).sum(), (b, t))
+    expected = torch.autograd.grad((combined(b, t) - s).square().sum(), (b, t))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-4 * float(expected[1].abs().max()))
 
 
 def test_some_points_are_the_same_for_all_functions_and_new_every_time():

@@ -68,6 +68,11 @@ def test_energy_chooses_the_least_number_of_modes(train):
 def test_answers_of_another_split_make_no_basis(folder, train):
     with pytest.raises(ValueError, match=r"train: got the split 'test' of .*; a basis is made from training answers alone"):
         PODBasis.of(stream(folder / "test", batch_size=8))
+    left, held_out = train.split(validation=10)
+    for part in (held_out, held_out.subset([0, 1, 2]), held_out.split(validation=2)[0]):
+        with pytest.raises(ValueError, match=r"train: got rows of .* that `split` held out; a basis is made from those"):
+            PODBasis.of(part)
+    assert PODBasis.of(left, modes=5).modes.shape[-1] == 5
     with pytest.raises(ValueError, match="modes: got 41, need 1 to 40, of 40 samples"):
         PODBasis.of(train, modes=41)
     with pytest.raises(ValueError, match="energy: got 0"):
