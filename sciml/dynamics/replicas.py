@@ -78,11 +78,13 @@ def _finite_replicas(gradient: Tensor) -> Tensor:
     return torch.where(finite.view(-1, *[1] * (gradient.ndim - 1)), gradient, 0)
 
 
-def check_forecast(series: Tensor, steps: int, *, replicas: int, observed: int) -> None:
-    """Raise a ValueError unless a model of these sizes can go on from the series."""
+def check_forecast(series: Tensor, steps: int, *, replicas: int, observed: int, dtype: torch.dtype) -> None:
+    """Raise a ValueError unless a model of these sizes and this precision can go on from the series."""
     if series.ndim != 4 or series.shape[0] != replicas or series.shape[2] < 1 or series.shape[3] != observed:
         wanted = f"({replicas} replicas, sequence, at least 1 instant, {observed})"
         raise ValueError(f"series: got shape {tuple(series.shape)}, need {wanted}")
+    if series.dtype != dtype:
+        raise ValueError(f"series: got {series.dtype}, the model is {dtype}; convert one of them")
     if steps < 1:
         raise ValueError(f"steps: got {steps}, need at least 1")
 

@@ -24,6 +24,8 @@ class GeneralizedTeacherForcing:
     z <- (1 - alpha) z + alpha O⁺(x) before each step but the first; the error is that of O(z) before it is drawn (Hess,
     Monfared, Brenner & Durstewitz, ICML 2023).
 
+    Where the network has units the error is that of standardised series.
+
     A batch holds whole windows, `stream(..., window=Window(201, 0))` for 200 steps, which are dealt out: each replica trains on
     windows of its own (see `sciml.dynamics.replicas.windows`). In evaluation all replicas see all windows. The value is the
     mean over the replicas whose errors are finite, the gradient that of their sum, so that every replica trains as it would
@@ -82,6 +84,7 @@ class GeneralizedTeacherForcing:
         """What is minimised, of each replica."""
         deal = partial(windows, batch, replicas=model.replicas, training=model.training, least=3)
         x, good = deal(self.series, model.observed)
+        x = model.standardised(x)
         network, observation = model.piecewise_linear(), model.observation
         targets = observation.targets(x[:, :, 1:-1])
         strength = self._rule(model, network, targets) * observation.forced()

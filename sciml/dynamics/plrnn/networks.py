@@ -12,6 +12,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sciml.data.normalise import Normaliser
 from sciml.dynamics.plrnn.observation import FirstStates, Linear, Observation
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
 from sciml.dynamics.plrnn.rollout import rollout
@@ -26,6 +27,8 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         linear_observation: x = B z; otherwise x is the first states.
         inputs: numbers per instant of an external input s.
         replicas: how many are trained together.
+        units: of the series, such as `Normaliser.of(stream, ["state"])`, in which they are given and answered; inside they are
+            of order one. Without it they are taken as they are.
     Raises:
         ValueError: a size out of range.
     """
@@ -37,6 +40,7 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         linear_observation: bool,
         inputs: int,
         replicas: int,
+        units: Normaliser | None,
     ) -> None:
         super().__init__()
         for name, value, least in (("latent", latent, 1), ("replicas", replicas, 1), ("inputs", inputs, 0)):
@@ -46,6 +50,9 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         self.linear_observation = linear_observation
         part = Linear if linear_observation else FirstStates
         self.observation: Observation = part(latent if observed is None else observed, latent, replicas)
+        if units is not None and len(units.scale) != self.observed:
+            raise ValueError(f"units: got {len(units.scale)} components, the network has {self.observed}")
+        self.units = units
         self.decay = nn.Parameter(_decay(replicas, latent))
         self.shift = nn.Parameter(torch.zeros(replicas, latent))
         bound = math.sqrt(6 / (latent + inputs))
@@ -77,6 +84,10 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
             raise ValueError(f"s: got {s.shape[-1]} inputs, the network has {self.inputs}")
         return torch.bmm(s.reshape(len(s), -1, s.shape[-1]), self.input_weight.mT).view(*s.shape[:-1], self.latent)
 
+    def standardised(self, x: Float[Tensor, "*batch observed"]) -> Float[Tensor, "*batch observed"]:
+        """A series as the network sees it."""
+        return x if self.units is None else self.units.encode(x.reshape(-1, x.shape[-1])).view(x.shape)
+
     @property
     def context(self) -> int:
         """One: the last instant is all that it starts from."""
@@ -100,9 +111,10 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         Args:
             s: external inputs, the first the one between x and the first instant of the answer.
         """
-        start = self.observation.start(x)
+        start = self.observation.start(self.standardised(x))
         states = rollout(self.piecewise_linear(), start, steps, drive=None if s is None else self.drive(s))
-        return self.observation(states)
+        found = self.observation(states)
+        return found if self.units is None else self.units.decode(found.flatten(0, -2)).view(found.shape)
 
 
 class PLRNN(PiecewiseLinearNetwork):
@@ -121,8 +133,9 @@ class PLRNN(PiecewiseLinearNetwork):
         linear_observation: bool = False,
         inputs: int = 0,
         replicas: int = 1,
+        units: Normaliser | None = None,
     ) -> None:
-        super().__init__(latent, observed, linear_observation, inputs, replicas)
+        super().__init__(latent, observed, linear_observation, inputs, replicas, units)
         self.centred = centred
         self.weight = nn.Parameter(_without_diagonal(_talathi_vartak(replicas, latent)))
 
@@ -162,8 +175,9 @@ class DendriticPLRNN(PiecewiseLinearNetwork):
         linear_observation: bool = False,
         inputs: int = 0,
         replicas: int = 1,
+        units: Normaliser | None = None,
     ) -> None:
-        super().__init__(latent, observed, linear_observation, inputs, replicas)
+        super().__init__(latent, observed, linear_observation, inputs, replicas, units)
         if bases < 1:
             raise ValueError(f"bases: got {bases}, need at least 1")
         self.bases, self.clipped, self.limits = bases, clipped, limits
@@ -202,8 +216,9 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
         linear_observation: bool = False,
         inputs: int = 0,
         replicas: int = 1,
+        units: Normaliser | None = None,
     ) -> None:
-        super().__init__(latent, observed, linear_observation, inputs, replicas)
+        super().__init__(latent, observed, linear_observation, inputs, replicas, units)
         if hidden < 1:
             raise ValueError(f"hidden: got {hidden}, need at least 1")
         self.hidden, self.clipped = hidden, clipped
@@ -239,8 +254,9 @@ class AlmostLinearRNN(PiecewiseLinearNetwork):
         linear_observation: bool = False,
         inputs: int = 0,
         replicas: int = 1,
+        units: Normaliser | None = None,
     ) -> None:
-        super().__init__(latent, observed, linear_observation, inputs, replicas)
+        super().__init__(latent, observed, linear_observation, inputs, replicas, units)
         if not 0 <= nonlinear <= latent:
             raise ValueError(f"nonlinear: got {nonlinear}, need 0 to latent = {latent}")
         self.nonlinear = nonlinear

@@ -20,7 +20,7 @@ BLOCK = 16_384
 """Most instants solved at once; longer trajectories go block by block, so that memory does not grow."""
 
 SWEEPS = 15
-"""Most sweeps of a block before it is cut in two, down to `SHORT` instants, which may take as many sweeps as there are instants."""
+"""Most sweeps of a block before it is cut in two, down to `SHORT` instants, which may take as many sweeps as they are."""
 
 SHORT = 64
 
@@ -37,8 +37,8 @@ def newton_states(
 ) -> Float[Tensor, "replica sequence step state"]:
     """States after 1 ... `steps` steps, from a first guess that is the targets.
 
-    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last. Where sweeps diverge, the block is
-    cut in two.
+    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last. Where sweeps diverge, the
+    block is cut in two.
 
     Args:
         targets, strength: of the forcing; None without.

@@ -136,11 +136,12 @@ class Adaptive(Strength):
 
 @dataclass(frozen=True)
 class LyapunovMatched(Strength):
-    """1 - exp(-λ), λ the largest exponent per step of the network along the forcing signal: just as much as the chaos asks for.
+    """1 - exp(-λ), λ the largest exponent per step of the network as it is forced: just as much as the chaos asks for.
 
-    λ is the logarithm of the norm of the product of the Jacobians along a trajectory forced as it is now, divided by its length,
-    and its mean over the sequences. Stronger forcing lets gradients die out over long sequences, weaker lets them explode: between the two they
-    neither grow nor fall by a rate. The other estimators bound the norms of single Jacobians, which are far larger.
+    λ is the logarithm of the norm of the product of the Jacobians along a trajectory forced as it is now, divided by its
+    length, and its mean over the sequences. Stronger forcing lets gradients die out over long sequences, weaker lets them
+    explode: between the two they neither grow nor fall by a rate. The other estimators bound the norms of single Jacobians,
+    which are far larger.
 
     Args:
         first: alpha to begin with.

@@ -5,7 +5,9 @@ import torch
 
 import sciml
 from dynamics.plrnn.networks_of_all_kinds import formula, networks
+from sciml.data.normalise import Normaliser
 from sciml.dynamics.forecaster import Forecaster
+from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.networks import PLRNN, AlmostLinearRNN, DendriticPLRNN, ShallowPLRNN
 from sciml.training.checkpoint import save
 
@@ -117,6 +119,20 @@ def test_a_linear_observation_is_inverted_on_its_range():
     assert torch.allclose(network.observation.penalty()[0], (1 - sizes[0] / sizes[-1]) ** 2, rtol=1e-6)
 
 
+def test_series_are_given_and_answered_in_their_own_units():
+    units = Normaliser((1.0, -2.0, 30.0), (2.0, 0.5, 8.0))
+    torch.manual_seed(0)
+    plain = ShallowPLRNN(3, 6, replicas=2).double()
+    scaled = ShallowPLRNN(3, 6, replicas=2, units=units).double()
+    scaled.load_state_dict(plain.state_dict())
+    x = torch.randn(2, 4, 1, 3, dtype=torch.float64)
+    shift, scale = (torch.tensor(v, dtype=torch.float64) for v in (units.shift, units.scale))
+    assert torch.allclose(scaled.forecast(x * scale + shift, 7), plain.forecast(x, 7) * scale + shift, rtol=1e-12, atol=1e-12)
+    windows, objective = torch.randn(4, 9, 3, dtype=torch.float64), GeneralizedTeacherForcing(0.3)
+    a = float(objective(plain, {"state": windows}).detach())
+    assert float(objective(scaled, {"state": windows * scale + shift}).detach()) == pytest.approx(a, rel=1e-12)
+
+
 def test_the_penalty_is_least_where_the_network_keeps_its_state():
     network = ShallowPLRNN(3, 6, inputs=2)
     with torch.no_grad():
@@ -133,6 +149,7 @@ def test_the_penalty_is_least_where_the_network_keeps_its_state():
 @pytest.mark.parametrize("name", NAMES)
 def test_it_is_saved_and_loaded(name, tmp_path):
     network = networks()[name].float()
+    network.units = Normaliser([0.5] * 4, [2.0] * 4)
     save(tmp_path / "x.pt", network, domain=None, inputs=(), targets=())
     again = sciml.load(tmp_path / "x.pt")
     series = torch.randn(2, 1, 1, 4)
@@ -147,6 +164,7 @@ def test_it_is_saved_and_loaded(name, tmp_path):
         (lambda: ShallowPLRNN(3, 0), "hidden: got 0"),
         (lambda: ShallowPLRNN(3, 5, replicas=0), "replicas: got 0"),
         (lambda: ShallowPLRNN(3, 5, observed=4), "observed: got 4"),
+        (lambda: PLRNN(3, units=Normaliser((0.0,), (1.0,))), "units: got 1 components, the network has 3"),
         (lambda: AlmostLinearRNN(3, 4), "nonlinear: got 4"),
         (lambda: DendriticPLRNN(3, 0), "bases: got 0"),
         (lambda: PLRNN(3).drive(torch.zeros(1, 2, 3)), "s: got 3 inputs, the network has 0"),

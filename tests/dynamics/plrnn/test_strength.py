@@ -59,7 +59,8 @@ def test_a_larger_value_is_taken_at_once_and_a_smaller_one_approached():
 
 def test_the_matched_strength_holds_the_largest_exponent_at_zero():
     network = diagonal(1.25, 0.5)
-    alpha = float(matched(network.piecewise_linear().detached(), torch.zeros(1, 2, 40, 2, dtype=torch.float64)))
+    targets, first = torch.zeros(1, 2, 40, 2, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
+    alpha = float(matched(network.piecewise_linear().detached(), targets, first))
     assert (1 - alpha) * 1.25 == pytest.approx(1, rel=1e-12)
     for _ in range(400):
         network.updates += 5
