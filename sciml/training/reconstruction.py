@@ -45,6 +45,7 @@ class Protocol:
         bins: per component of the state space.
         variance: of the Gaussians, for series of more than five components.
         smoothing: of the spectra, in bins of frequency.
+        orbit: steps over which Lyapunov exponents are averaged, after a tenth as many that are not.
     """
 
     transient: float = 0.25
@@ -52,6 +53,7 @@ class Protocol:
     bins: int = 30
     variance: float = 1.0
     smoothing: float = 20.0
+    orbit: int = 20_000
 
     def __post_init__(self) -> None:
         if not 0 <= self.transient < float("inf"):
@@ -69,7 +71,7 @@ class ReconstructionRow:
         divergence: D_stsp, of the states visited.
         hellinger: D_H, of the power spectra.
         prediction_error: PE(n).
-        failed: replicas whose free run was not finite, or in which a component came to stand still.
+        failed: replicas whose free run was not finite, or in which a component came to stand still; None of what is no model.
         note: what the row is, where it is no model.
     """
 
@@ -78,7 +80,7 @@ class ReconstructionRow:
     divergence: Float[Tensor, "replica"]
     hellinger: Float[Tensor, "replica"]
     prediction_error: Float[Tensor, "replica"]
-    failed: int = 0
+    failed: int | None = None
     note: str = ""
 
     def summary(self, measure: str) -> tuple[float, float]:
@@ -110,7 +112,7 @@ class Reconstruction:
                 row.name,
                 f"{row.parameters:,}" if row.parameters else "–",
                 *(_shown(*row.summary(measure), len(row.divergence)) for measure in MEASURES),
-                f"{row.failed} of {len(row.divergence)}" if row.parameters else "–",
+                "–" if row.failed is None else f"{row.failed} of {len(row.divergence)}",
             ]
             for row in self.rows
         ]

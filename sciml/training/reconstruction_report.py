@@ -27,9 +27,6 @@ _PUBLISHED = Protocol()
 SHOWN = 10_000
 """Most instants of an orbit that are drawn."""
 
-ORBIT = 20_000
-"""Steps over which exponents are averaged."""
-
 
 def reconstruction_report(
     run: Run | Forecaster,
@@ -68,7 +65,7 @@ def reconstruction_report(
         table.write(out)
         facts = {"test series": f"{len(test):,} instants of {test.shape[1]} components"}
         facts |= facts_of(run) if isinstance(run, Run) else {}
-        facts |= network_facts(model, test, interval) if isinstance(model, PiecewiseLinearNetwork) else {}
+        facts |= network_facts(model, test, interval, protocol.orbit) if isinstance(model, PiecewiseLinearNetwork) else {}
         figures = ({"Learning curves": curves_of(run)} if isinstance(run, Run) else {}) | _pictures(name, model, table, test)
         page = Path(out) / "report.html"
         title = f"{name}: reconstruction of a dynamical system"
@@ -76,11 +73,13 @@ def reconstruction_report(
     return table
 
 
-def network_facts(model: PiecewiseLinearNetwork, test: Float[Tensor, "time observed"], interval: float) -> dict[str, str]:
+def network_facts(
+    model: PiecewiseLinearNetwork, test: Float[Tensor, "time observed"], interval: float, orbit: int
+) -> dict[str, str]:
     """Exponents per unit time, Kaplan-Yorke dimension and fixed points: medians over the replicas, and how many they are of."""
     network, starts = model.piecewise_linear().detached().to(torch.float64), states_of(model, test)
     size = min(model.latent, 6)
-    found = lyapunov_exponents(network, starts[:, 0], steps=ORBIT, transient=ORBIT // 10, dt=interval, exponents=size).exponents
+    found = lyapunov_exponents(network, starts[:, 0], steps=orbit, transient=orbit // 10, dt=interval, exponents=size).exponents
     finite = found[found.isfinite().all(1)]
     facts = {"replicas": f"{model.replicas}, trained together"}
     if len(finite):

@@ -1,7 +1,7 @@
 """All cycles of a given order of piecewise-linear networks: states that come back after so many steps.
 
-In a sequence of linear regions the cycle is the solution of a linear system. Where its states lie in other regions than those it
-was solved for ("virtual"), the search goes on from their regions; it is Newton's method, which ends exactly.
+In a sequence of linear regions the cycle is the solution of a linear system. Where its states lie in other regions than those
+it was solved for ("virtual"), the search goes on from their regions; it is Newton's method, which ends exactly.
 Fixed points are cycles of order 1 (see `fixed_points`).
 """
 
@@ -79,13 +79,17 @@ class Search:
         check_count(slots=self.slots, sweeps=self.sweeps, patience=self.patience)
 
 
+SEARCH = Search()
+"""As far as it looks if not told otherwise."""
+
+
 @torch.no_grad()
 def cycles(
     network: PiecewiseLinear,
     order: int,
     *,
     starts: Float[Tensor, "replica start state"] | None = None,
-    search: Search = Search(),
+    search: Search = SEARCH,
 ) -> list[list[Cycle]]:
     """The cycles of minimal period `order` that a search finds, for each replica, sorted by their first state.
 
@@ -285,4 +289,4 @@ def _polished(network: PiecewiseLinear, points: Float[Tensor, "cycle order state
     return torch.where(better[:, None, None], again, points)
 
 
-__all__ = ["Cycle", "Search", "cycles", "every_cycle"]
+__all__ = ["SEARCH", "Cycle", "Search", "cycles", "every_cycle"]

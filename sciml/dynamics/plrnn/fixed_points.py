@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jaxtyping import Complex, Float, Int8
 from torch import Tensor
 
-from sciml.dynamics.plrnn.cycles import Cycle, Search, cycles, every_cycle
+from sciml.dynamics.plrnn.cycles import SEARCH, Cycle, Search, cycles, every_cycle
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
 
 
@@ -34,12 +34,12 @@ def fixed_points(
     network: PiecewiseLinear,
     *,
     starts: Float[Tensor, "replica start state"] | None = None,
-    search: Search = Search(),
+    search: Search = SEARCH,
 ) -> list[list[FixedPoint]]:
     """Those that a search finds, for each replica; see `cycles`.
 
-    In the region D the candidate is the solution of (1 - A - W D V) z = W (D b + bounds) + h; where it lies in another region the
-    search goes on from there.
+    In the region D the candidate is the solution of (1 - A - W D V) z = W (D b + bounds) + h; where it lies in another region
+    the search goes on from there.
 
     Args:
         starts: states that matter, such as those of the data.

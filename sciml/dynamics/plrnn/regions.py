@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import torch
-from jaxtyping import Float, Int8
+from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+
+DIGITS = 39
+"""Hidden units that one number names: 3^39 < 2^63."""
 
 
 def patterns(network: PiecewiseLinear, z: Float[Tensor, "replica *batch state"]) -> Int8[Tensor, "replica *batch hidden"]:
@@ -39,8 +42,18 @@ def affine_maps(
     return matrices.unflatten(1, batch), constants.unflatten(1, batch)
 
 
+def numbered(pattern: Int8[Tensor, "state hidden"]) -> Int64[Tensor, "state"]:
+    """The same number for the same pattern and for no other: digits in base 3, many at a time."""
+    number = torch.zeros(len(pattern), dtype=torch.int64, device=pattern.device)
+    for some in pattern.long().split(DIGITS, 1):
+        powers = 3 ** torch.arange(some.shape[1], device=some.device)
+        code = torch.unique((some + 1) @ powers, return_inverse=True)[1]
+        number = torch.unique(number * (int(code.max()) + 1) + code, return_inverse=True)[1]
+    return number
+
+
 def _along(values: Tensor, like: Tensor) -> Tensor:
     return values.view(len(values), *[1] * (like.ndim - 2), values.shape[1])
 
 
-__all__ = ["affine_maps", "patterns"]
+__all__ = ["affine_maps", "numbered", "patterns"]

@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int64
 from torch import Tensor
 
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.dynamics.plrnn.regions import numbered, patterns
 
 RANDOM = 512
 """Random states from which orbits begin, for each replica."""
@@ -16,8 +17,8 @@ RANDOM = 512
 STEPS = 100
 """Of those orbits; of some instants the states are kept."""
 
-FAR = 1e3
-"""Orbits are left where they are so many sizes away."""
+FAR = 100.0
+"""Orbits begin again when they are so many sizes away, so that those that run away do not fill the pool."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +27,17 @@ class Pool:
 
     Args:
         states: of every kind.
+        order: numbers of the states, by the region they lie in.
+        even: of the states in that order, the sum of their weights so far, every region as heavy as another.
+        among: of each state, where the states of the region that it is mapped to begin and end in `order`.
         size: the largest component of a typical state of each replica.
         random: draws from it, on the CPU so that all devices draw the same.
     """
 
     states: Float[Tensor, "replica pool state"]
+    order: Int64[Tensor, "replica pool"]
+    even: Float[Tensor, "replica pool"]
+    among: Int64[Tensor, "replica pool 2"]
     size: Float[Tensor, "replica"]
     random: torch.Generator
 
@@ -57,35 +64,68 @@ class Pool:
             chosen = torch.randint(given.shape[1], (RANDOM,), generator=random).to(given.device)
             states += [given[:, chosen]] * 2
             spread = given.abs().amax(-1).median(1).values.clamp_min(torch.finfo(torch.float64).tiny)
-        z = torch.cat(states, 1)
-        kept = [z]
+        begun = torch.cat(states, 1)
+        z, kept = begun, [begun]
         limit = FAR * spread[:, None, None]
         for t in range(STEPS):
             after = network(z)
-            z = torch.where((after.abs() <= limit).all(-1, keepdim=True), after, z)
+            z = torch.where((after.abs() <= limit).all(-1, keepdim=True), after, begun)
             if t % 10 == 0 or t > STEPS - 6:
                 kept.append(z)
         pool = torch.cat(kept, 1)
-        return cls(pool, pool.abs().amax(-1).median(1).values, random)
+        order, even, among = _by_region(network, pool)
+        return cls(pool, order, even, among, pool.abs().amax(-1).median(1).values, random)
 
     def draw(self, count: int) -> Float[Tensor, "replica count state"]:
         """States of the pool, half of them moved by a thousandth to once their size."""
         replicas, _, state = self.states.shape
-        index = torch.randint(self.states.shape[1], (replicas, count), generator=self.random).to(self.states.device)
+        index = self._indices(count)
         z = self.states.gather(1, index.unsqueeze(-1).expand(-1, -1, state))
         noise = torch.randn(replicas, count, state, generator=self.random, dtype=torch.float64)
         amount = 10 ** (-3 * torch.rand(replicas, count, 1, generator=self.random, dtype=torch.float64))
         moved = torch.rand(replicas, count, 1, generator=self.random) < 0.5
         return z + torch.where(moved, noise * amount, 0).to(z) * self.size[:, None, None]
 
+    def _indices(self, count: int) -> Int64[Tensor, "replica count"]:
+        """Half of any state, half of any region: regions that are small or seldom met have cycles too."""
+        replicas, pool, _ = self.states.shape
+        half = count // 2
+        part = torch.rand(replicas, half, generator=self.random, dtype=torch.float64).to(self.even) * self.even[:, -1:]
+        rare = self.order.gather(1, torch.searchsorted(self.even, part).clamp_(max=pool - 1))
+        plain = torch.randint(pool, (replicas, count - half), generator=self.random).to(self.order)
+        index = torch.cat([plain, rare], 1)
+        return index[:, torch.randperm(count, generator=self.random).to(index.device)]
+
+    def walks(self, count: int, steps: int) -> Float[Tensor, "replica count step state"]:
+        """Sequences of states, each in the region that the one before is mapped to, where the pool has one there.
+
+        Of four times as many those that end where they began come first.
+        """
+        replicas, pool, state = self.states.shape
+        index = [self._indices(4 * count)]
+        for _ in range(steps):
+            first, end = self.among.gather(1, index[-1].unsqueeze(-1).expand(-1, -1, 2)).unbind(-1)
+            part = torch.rand(first.shape, generator=self.random, dtype=torch.float64).to(self.states)
+            place = torch.where(end > first, first + (part * (end - first)).long(), (part * pool).long())
+            index.append(self.order.gather(1, place))
+        begins = self.among.gather(1, index[-2].unsqueeze(-1).expand(-1, -1, 2))
+        rank = torch.empty_like(self.order).scatter_(1, self.order, torch.arange(pool).to(self.order).expand(replicas, -1))
+        place = rank.gather(1, index[0])
+        opened = ((place < begins[..., 0]) | (place >= begins[..., 1])).to(torch.int8)
+        best = opened.argsort(dim=1, stable=True)[:, :count]
+        chosen = torch.stack([one.gather(1, best) for one in index[:-1]], 2)
+        return self.states.gather(1, chosen.flatten(1).unsqueeze(-1).expand(-1, -1, state)).unflatten(1, (count, steps))
+
 
 def seeds(network: PiecewiseLinear, pool: Pool, count: int, order: int) -> Float[Tensor, "replica count order state"]:
-    """Sequences of states to begin from: orbits, those orbits of several that come back nearest, and states in any order."""
+    """Sequences of states to begin from, a quarter each.
+
+    Orbits; those orbits of several that come back nearest; walks from region to region; states in any order.
+    """
     if order == 1:
         return pool.draw(count).unsqueeze(2)
-    returning = count // 3
-    loose = count // 3
-    straight = count - loose - returning
+    returning = loose = walking = count // 4
+    straight = count - loose - returning - walking
     z = [pool.draw(straight + 4 * returning)]
     for _ in range(order):
         z.append(network(z[-1]))
@@ -94,7 +134,22 @@ def seeds(network: PiecewiseLinear, pool: Pool, count: int, order: int) -> Float
     gap = (some[:, :, -1] - some[:, :, 0]).abs().amax(-1).nan_to_num(torch.inf)
     nearest = gap.argsort(1)[:, :returning, None, None].expand(-1, -1, *some.shape[2:])
     disordered = pool.draw(loose * order).unflatten(1, (loose, order))
-    return torch.cat([orbits[:, :straight, :-1], some.gather(1, nearest)[:, :, :-1], disordered], 1)
+    walks = pool.walks(walking, order)
+    return torch.cat([orbits[:, :straight, :-1], some.gather(1, nearest)[:, :, :-1], walks, disordered], 1)
+
+
+def _by_region(network: PiecewiseLinear, pool: Float[Tensor, "replica pool state"]) -> tuple[Tensor, Tensor, Tensor]:
+    """`order`, `even` and `among` of a pool."""
+    both = patterns(network, torch.cat([pool, network(pool)], 1))
+    here, there = torch.stack([numbered(pattern) for pattern in both]).chunk(2, 1)
+    codes, order = here.sort(dim=1, stable=True)
+    codes, there = codes.contiguous(), there.contiguous()
+
+    def places(of: Tensor) -> Tensor:
+        return torch.stack([torch.searchsorted(codes, of, right=right) for right in (False, True)], -1)
+
+    counts = places(codes).diff(dim=-1).squeeze(-1)
+    return order, counts.double().reciprocal().cumsum(1), places(there)
 
 
 def _size_of_kinks(network: PiecewiseLinear) -> Float[Tensor, "replica"]:
