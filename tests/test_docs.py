@@ -11,6 +11,7 @@ import pytest
 
 from laws import problem_laws
 from sciml.numerics.domain import Domain
+from sciml.problems.flows.named import FLOWS
 from training.advection import write_advection
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
@@ -106,3 +107,14 @@ def test_the_card_of_the_page_is_generated_and_checked(membrane):
 def test_the_example_of_deeponet_runs():
     (code,) = blocks("methods/deeponet.md", "python")
     exec(compile(code, "deeponet.md", "exec"), {})
+
+
+def test_the_examples_of_chaotic_flows_run_and_the_table_has_all_flows_as_they_are():
+    page = "problems/chaotic_flows.md"
+    exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
+    rows = re.findall(
+        r"^\| `(\w+)` \| ([^|]*=[^|]*) \|(?:.*)\| ([^|]*) \|$",
+        (DOCS / page).read_text(encoding="utf-8").split("## The flows")[1],
+        re.MULTILINE,
+    )
+    assert rows == [(name, flow.equation, flow.source) for name, flow in FLOWS.items()]

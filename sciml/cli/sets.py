@@ -36,7 +36,7 @@ def print_cards() -> None:
         variables, total = variables_of(card, card.make_problem()), sum(card.samples.values())
         table.add_row(
             name,
-            " x ".join(str(n) for n in card.stored_domain.shape),
+            " x ".join(str(n) for n in card.stored_domain.shape) or "-",
             f"{total:,}",
             in_bytes(total * sum(variable.bytes for variable in variables)),
             in_time(total * card.seconds * slowness() / cores()) if card.seconds else "?",

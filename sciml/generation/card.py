@@ -64,7 +64,7 @@ class Card:
         title: in words.
         problem: import path `module:name` of anything that returns a Problem when called with `parameters`; also your own.
         seed: of the whole set, 0 to 2⁶³ - 1.
-        domain: the grid of the solver.
+        domain: the grid of the solver; `Domain(())` where there is none, then the card has no table `domain`.
         samples: how many per split, in the order in which they are numbered: the first split has 0, 1, ..., the next goes on.
         parameters: arguments of `problem`, plain values.
         storage: how samples are computed and kept.
@@ -186,7 +186,7 @@ class Card:
             "parameters": dict(self.parameters),
             "seed": self.seed,
             "citation": self.citation,
-            "domain": self.domain.to_dict(),
+            **({"domain": self.domain.to_dict()} if self.domain.dim else {}),
             # A list, as the order of splits numbers the samples and JSON keys have none.
             "samples": [[split, count] for split, count in self.samples.items()],
             "storage": asdict(self.storage),
@@ -206,7 +206,7 @@ class Card:
             _check_keys(
                 given,
                 "",
-                needed={"title", "problem", "seed", "domain", "samples"},
+                needed={"title", "problem", "seed", "samples"},
                 known={f.name for f in fields(cls)} - {"folder"},
             )
             storage, domain = (_value(given, key, dict, {}) for key in ("storage", "domain"))
@@ -217,7 +217,7 @@ class Card:
                 title=_value(given, "title", str),
                 problem=_value(given, "problem", str),
                 seed=_value(given, "seed", int),
-                domain=_domain(domain),
+                domain=_domain(domain) if "domain" in given else Domain(()),
                 samples={split: _value(samples, split, int, prefix="samples.") for split in samples},
                 parameters=_plain(_value(given, "parameters", dict, {})),
                 storage=Storage(
@@ -342,6 +342,8 @@ def _counts(card: Mapping[str, int], asked: int | Mapping[str, int]) -> dict[str
 
 
 def _with_stored_points(card: Card, resolution: int | Sequence[int]) -> Domain:
+    if not card.domain.dim:
+        raise ValueError(f"resolution: got {resolution}, the card has no domain")
     points = [resolution] * card.domain.dim if isinstance(resolution, int) else list(resolution)
     if isinstance(resolution, int) and len(set(card.domain.shape)) > 1:
         raise ValueError(f"resolution: got {resolution} for a grid of {card.domain.shape}, need one number per axis")

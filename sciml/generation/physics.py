@@ -70,11 +70,12 @@ def fields_differ(made: Made, row: int, stored: Fields, *, apart: float) -> str:
 
     Args:
         row: of the sample among those that were made.
-        stored: the fields of this sample.
+        stored: the fields of this sample; of made ones that have fewer instants, these are compared.
         apart: how far answers made elsewhere may be, relative to the largest value.
     """
     for name, values in made.fields.items():
-        again, there = values[row], stored[name].to(torch.float64)
+        again = values[row]
+        there = stored[name][: len(again)].to(torch.float64)
         # Storage rounds by eps / 2 at either time.
         allowed = torch.finfo(stored[name].dtype).eps * again.abs() + apart * again.abs().max()
         gap = (again - there).abs()

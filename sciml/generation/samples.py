@@ -70,7 +70,7 @@ def make_shard(card: Card, problem: Problem, shard: Shard, progress: Callable[[i
             shard.path,
             variables_of(card, problem),
             shard.samples,
-            card.stored_domain,
+            card.stored_domain if card.domain.dim else None,
             attributes_of(card, problem, shard),
             times_of(problem),
         ) as file:
@@ -131,7 +131,7 @@ def attributes_of(card: Card, problem: Problem | None, shard: Shard) -> dict[str
     return parameters | {
         "title": card.title,
         "problem": card.problem,
-        "solve_domain": json.dumps(card.domain.to_dict()),
+        **({"solve_domain": json.dumps(card.domain.to_dict())} if card.domain.dim else {}),
         "seed": card.seed,
         "citation": card.citation,
         "code_version": __version__,

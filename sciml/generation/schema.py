@@ -46,7 +46,7 @@ def _attribute_faults(
     described: Description, card: Card, problem: Problem | None, shard: Shard, manifest: Manifest
 ) -> list[str]:
     wanted = attributes_of(card, problem, shard) | {
-        "domain": json.dumps(card.stored_domain.to_dict()),
+        **({"domain": json.dumps(card.stored_domain.to_dict())} if card.domain.dim else {}),
         "complete": 1,
         "code_version": str(manifest.get("code_version")),
     }

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import math
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from typing import TYPE_CHECKING, cast
 
 import torch
 from jaxtyping import Float
@@ -15,7 +17,10 @@ from torch import Tensor
 from sciml.data.order import permuted
 from sciml.generation.card import Card
 from sciml.numerics.domain import Domain
-from sciml.problems.problem import Evolution, Fields, Problem, relative_distance
+from sciml.problems.problem import Evolution, Fields, Problem, comparable_instants, relative_distance, until_horizon
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 RESIDUAL = "residual"
 SHARE = 0.01
@@ -73,7 +78,8 @@ def halving_of(problem: Problem, card: Card, samples: range, given: Fields, answ
     rows = [row for row, sample in enumerate(samples) if sample in halved_samples(card)]
     if not rows or not isinstance(problem, Evolution):
         return {}
-    again = problem.halved().solve({name: values[rows] for name, values in given.items()}, card.domain)
+    given, answers = until_horizon(problem, given), until_horizon(problem, answers)
+    again = _halved(problem).solve({name: values[rows] for name, values in given.items()}, card.domain)
     found: Halving = {samples[row]: {} for row in rows}
     for name, values in again.items():
         for row, distance in zip(rows, relative_distance(answers[name][rows], values).tolist(), strict=True):
@@ -85,6 +91,15 @@ def halving_of(problem: Problem, card: Card, samples: range, given: Fields, answ
                     stacklevel=3,
                 )
     return found
+
+
+def _halved(problem: Evolution) -> Evolution:
+    """The problem with half the step, and no instants but those that are compared: none is solved in vain."""
+    half = problem.halved()
+    if problem.horizon == math.inf:
+        return half
+    shortened = replace(cast("DataclassInstance", half), times=problem.times[: comparable_instants(problem)])
+    return cast(Evolution, shortened)
 
 
 def halved_samples(card: Card) -> frozenset[int]:

@@ -147,6 +147,9 @@ class Domain:
     Fields over a Domain are tensors whose last axes are `shape`, in the order of `axes`; integrals, norms and inner
     products are taken over these axes with second-order quadrature and keep the leading ones.
 
+    `Domain(())` has no axes and one point, of weight 1: what has no grid lives there, such as the state of an ordinary
+    differential equation. An integral is the value itself.
+
     >>> square = Domain.box(lengths=(1.0, 1.0), points=(65, 65), sides="dirichlet")
     >>> square.shape, square.spacing
     ((65, 65), (0.015625, 0.015625))
@@ -155,10 +158,6 @@ class Domain:
     """
 
     axes: tuple[Axis, ...]
-
-    def __post_init__(self) -> None:
-        if not self.axes:
-            raise ValueError("axes: got none, a Domain needs at least one")
 
     @classmethod
     def box(
@@ -179,6 +178,8 @@ class Domain:
             ValueError: lengths differ, or an axis is not possible (see `Axis`).
         """
         dim = len(lengths)
+        if not dim:
+            raise ValueError("lengths: got none, a box needs at least one; Domain(()) is what has no grid")
         per_axis = [sides] * dim if isinstance(sides, str) else list(sides)
         pairs = [(s, s) if isinstance(s, str) else tuple(s) for s in per_axis]
         if layout is None:
@@ -281,7 +282,7 @@ class Domain:
 
     def h1_seminorm(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*lead"]:
         """L2 norm of the gradient over the box, second order in the spacing."""
-        return vector_norm(torch.stack(self._slopes(u)), dim=0)
+        return vector_norm(torch.stack(self._slopes(u) or [torch.zeros_like(u)]), dim=0)
 
     def h1_norm(self, u: Float[Tensor, "*batch"]) -> Float[Tensor, "*lead"]:
         """Norm of the function and its gradient together: sqrt(norm² + h1_seminorm²)."""
@@ -293,6 +294,8 @@ class Domain:
         return [self._length(self.differences(u, axis) * root) for axis, root in enumerate(roots)]
 
     def _length(self, weighted: Tensor) -> Tensor:
+        if not self.axes:  # a norm over no axes would be one over all
+            return weighted.abs()
         # One pass; and the derivative of vector_norm at zero is zero, where that of a square root is not.
         return vector_norm(weighted, dim=tuple(range(-self.dim, 0)))
 
@@ -300,7 +303,7 @@ class Domain:
         """Raise a ValueError that names the variable when `field` does not end in this grid or holds no fractions."""
         if not (field.is_floating_point() or field.is_complex()):
             raise ValueError(f"{name}: got {field.dtype}, need floating-point numbers, such as {name}.double()")
-        if tuple(field.shape[-self.dim :]) != self.shape:
+        if tuple(field.shape[field.ndim - self.dim :]) != self.shape or field.ndim < self.dim:
             raise ValueError(f"{name}: got shape {tuple(field.shape)}, its last axes must be the grid {self.shape}")
 
     def to_dict(self) -> dict[str, Sequence[float | str | Sequence[str]]]:
@@ -327,7 +330,7 @@ class Domain:
             f"[{a.origin:g}, {a.origin + a.length:g}] {a.points} points ({a.layout}, {'/'.join(dict.fromkeys(a.sides))})"
             for a in self.axes
         )
-        return " x ".join(axes)
+        return " x ".join(axes) or "no grid"
 
 
 @lru_cache(maxsize=64)
@@ -345,8 +348,8 @@ def _roots(domain: Domain, dtype: torch.dtype, device: torch.device) -> tuple[Te
 
 
 def _outer(factors: Sequence[Tensor]) -> Tensor:
-    out = factors[0]
-    for factor in factors[1:]:
+    out = torch.ones((), dtype=torch.float64)
+    for factor in factors:
         out = out[..., None] * factor
     return out
 

@@ -63,4 +63,25 @@ def hermite(
     return s0 + r * rise + r * (1 - r) * ((1 - r) * (step * d0 - rise) - r * (step * d1 - rise))
 
 
-__all__ = ["Slope", "forced_path", "hermite"]
+def advanced(
+    rate: Callable[[Tensor], Tensor], state: Float[Tensor, "*state"], step: float | Tensor, count: int
+) -> Float[Tensor, "*state"]:
+    """The state after `count` steps of s' = rate(s); the error is O(step⁴).
+
+    Products and sums are taken one by one, none fused with another: these round alike on every processor and wherever a number
+    lies within a tensor, so that a sample does not depend on those beside it, not even where the system is chaotic.
+
+    Args:
+        step: one for all, or a tensor that broadcasts against the state.
+    """
+    half, sixth = step / 2, step / 6
+    for _ in range(count):
+        first = rate(state)
+        second = rate(state + half * first)
+        third = rate(state + half * second)
+        fourth = rate(state + step * third)
+        state = state + sixth * (first + 2 * (second + third) + fourth)
+    return state
+
+
+__all__ = ["Slope", "advanced", "forced_path", "hermite"]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import bisect
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -95,6 +97,10 @@ class Evolution(Problem):
     times: tuple[float, ...]
     """The instants of variables that are `in_time`, the first that of what is given; empty where no variable is."""
 
+    horizon: float = math.inf
+    """For how long answers are the same however they are rounded; beyond it, those of a chaotic system are compared in their
+    residual and their statistics alone."""
+
     @abstractmethod
     def conserved(self, fields: Fields, domain: Domain) -> Mapping[str, Float[Tensor, "sample"]]:
         """By name, how far what the equation conserves, or the budget it obeys, is off at the worst instant, per sample.
@@ -105,6 +111,19 @@ class Evolution(Problem):
     @abstractmethod
     def halved(self) -> Evolution:
         """The same problem, solved with half the step in time."""
+
+
+def until_horizon(problem: Problem, fields: Fields) -> Fields:
+    """What can be compared number by number: of variables in time the instants up to the horizon, two at least."""
+    if not isinstance(problem, Evolution) or problem.horizon == math.inf:
+        return fields
+    count, variables = comparable_instants(problem), problem.variables()
+    return {name: values[:, :count] if variables[name].in_time else values for name, values in fields.items()}
+
+
+def comparable_instants(problem: Evolution) -> int:
+    """How many instants `until_horizon` keeps."""
+    return max(2, bisect.bisect_right(problem.times, problem.times[0] + problem.horizon)) if problem.times else 0
 
 
 def largest_change(values: Float[Tensor, "sample time"], size: Float[Tensor, "sample time"]) -> Float[Tensor, "sample"]:

@@ -167,3 +167,15 @@ def test_fields_of_another_grid_are_refused():
         Domain.box((1.0,), (9,), "dirichlet").integral(torch.zeros(3, 8))
     with pytest.raises(ValueError, match=r"unknown keys \['sdies'\], missing keys \['sides'\]"):
         Domain.from_dict({"lengths": [1], "points": [8], "sdies": "open"})
+
+
+def test_a_domain_without_axes_is_one_point_of_weight_one():
+    none, u = Domain(()), torch.tensor([[3.0, -4.0]], dtype=torch.float64)
+    assert (none.dim, none.shape, none.volume, str(none)) == (0, (), 1.0, "no grid")
+    assert float(none.weights()) == 1
+    assert torch.equal(none.integral(u), u)
+    assert torch.equal(none.norm(u), u.abs())
+    assert torch.equal(none.h1_norm(u), u.abs())
+    assert torch.equal(none.h1_seminorm(u), torch.zeros_like(u))
+    with pytest.raises(ValueError, match="lengths: got none, a box needs at least one"):
+        Domain.box((), (), "open")

@@ -15,12 +15,15 @@ import pytest
 import sciml.problems
 from sciml.numerics.domain import Domain
 from sciml.numerics.random_fields import Seeds
+from sciml.problems.flows.named import FLOWS
 from sciml.problems.problem import Problem
 
 BAD = {int: (0, -1, 10**12), float: (0.0, -1.0, 1e-300, math.nan, math.inf, -math.inf, 1e300, -1e300)}
 NEEDED = {
     "advection_deeponet.advection_chebyshev": {"case": "III"},
     "advection_deeponet.published": {"case": "III"},
+    "chaotic_flows.flow": {"name": "lorenz"},
+    "chaotic_flows.series_of": {"system": FLOWS["lorenz"]},
     "kolmogorov_flow.kolmogorov_flow": {"reynolds": 100.0, "duration": 1.0, "frames": 2, "step": 0.01},
     "navier_stokes.published": {"viscosity": 1e-3},
 }
@@ -38,6 +41,9 @@ def square(sides, layout, points=24):
 DOMAINS = {
     "advection": line("periodic", "first_end"),
     "burgers": line("periodic", "first_end"),
+    "chaotic_flows": Domain(()),
+    "lorenz96": Domain(()),
+    "mackey_glass": Domain(()),
     "kuramoto_sivashinsky": Domain.box((64.0,), (192,), "periodic", "first_end"),
     "darcy": square("dirichlet", "both_ends"),
     "darcy_line": line("dirichlet"),
