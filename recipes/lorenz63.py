@@ -1,19 +1,19 @@
 """Lorenz's three equations from a noisy series: generate, learn twenty networks at once, measure, draw.
 
     python recipes/lorenz63.py                   # the published setting: 1e5 instants, 5 % noise; half an hour on 2 CPU cores
-    python recipes/lorenz63.py --preset quick    # a small set, four networks, a minute
+    python recipes/lorenz63.py --preset quick    # 5,000 instants, four networks, a minute
     python recipes/lorenz63.py --train noisy.npy --test clean.npy    # series of your own, (instant, component) each
 
-A clipped shallow PLRNN of 3 states and 50 hidden units, 356 numbers, learns by generalized teacher forcing (Hess, Monfared, Brenner
-& Durstewitz, ICML 2023, who report D_stsp 0.26). Writes results/lorenz-63/: the run folder, a table and a page with scores of
-every network, exponents, fixed points and pictures.
+A clipped shallow PLRNN of 3 states and 50 hidden units, 356 numbers, learns by generalized teacher forcing (Hess, Monfared,
+Brenner & Durstewitz, ICML 2023, who report D_stsp 0.26). Writes results/lorenz-63/: the run folder, a table and a page with
+scores of every network, exponents, fixed points and pictures.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,13 +30,18 @@ from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam, OneCycle
-from sciml.training.reconstruction import Reconstruction
+from sciml.training.reconstruction import Protocol, Reconstruction
 from sciml.training.reconstruction_report import reconstruction_report
 
 
 @dataclass(frozen=True)
 class Preset:
-    """Sizes of a run; `steps` is the length of a window, `warm_up` of its part whose errors do not count."""
+    """Sizes of a run; `steps` is the length of a window, `warm_up` of its part whose errors do not count.
+
+    Args:
+        frames: instants of each series; None for those of the card.
+        orbit: steps over which Lyapunov exponents are averaged.
+    """
 
     card: str
     replicas: int
@@ -45,20 +50,29 @@ class Preset:
     steps: int
     warm_up: int
     updates: int
+    frames: int | None = None
+    orbit: int = 20_000
+
+    @property
+    def name(self) -> str:
+        """Of the folders of its set and its results."""
+        return self.card if self.frames is None else f"{self.card}-{self.frames}"
 
 
 PRESETS = {
-    "quick": Preset("lorenz-63-mini", 4, 50, 0.1, 60, 20, 1500),
-    "full": Preset("lorenz-63", 20, 50, 0.1, 100, 30, 60_000),
+    "quick": Preset("lorenz-63", 4, 50, 0.1, 60, 20, 3000, frames=5000, orbit=5000),
+    "full": Preset("lorenz-63", 20, 50, 0.12, 60, 20, 60_000),
 }
 INTERVAL = 0.01
 SEQUENCES = 16
 
 
-def made(card: str) -> tuple[Path, str, Tensor, Tensor]:
+def made(preset: Preset) -> tuple[Path, str, Tensor, Tensor]:
     """The set of the card: its training folder and the noisy variable there, and clean series to test on and for the floor."""
-    folder = Path("data") / card
-    generate(read_card(find_card(card)), folder, workers=os.cpu_count() or 1)
+    card, folder = read_card(find_card(preset.card)), Path("data") / preset.name
+    if preset.frames is not None:
+        card = replace(card, parameters={**card.parameters, "frames": preset.frames}, expected={})
+    generate(card, folder, workers=os.cpu_count() or 1)
     clean = [next(iter(stream(folder / split, batch_size=1)))["state"][0] for split in ("test", "valid")]
     return folder / "train", "observed", clean[0], clean[1]
 
@@ -66,9 +80,13 @@ def made(card: str) -> tuple[Path, str, Tensor, Tensor]:
 def main(preset: Preset, train: Path | None, test: Path | None, device: str, out: Path | None, seed: int) -> Reconstruction:
     """Learn from `train`, or from the set of the preset, made if need be; then measure."""
     if train is None or test is None:
-        train, name, truth, other = made(preset.card)
+        train, name, truth, other = made(preset)
     else:
-        name, truth, other = "state", torch.from_numpy(np.load(test)), torch.from_numpy(np.load(train))
+        name, truth, other = (
+            "state",
+            torch.from_numpy(np.load(test)),
+            torch.from_numpy(np.load(train)),
+        )
     samples = stream(
         train, batch_size=SEQUENCES * preset.replicas, seed=seed, window=Window(preset.steps + 1, 0), device=device
     )
@@ -76,13 +94,20 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
     torch.manual_seed(seed)
     model = ShallowPLRNN(truth.shape[1], preset.hidden, replicas=preset.replicas, units=units).to(device)
     objective = GeneralizedTeacherForcing(preset.alpha, series=name, warm_up=preset.warm_up)
-    optimiser = Adam(3e-3, schedule=OneCycle(warmup=0.05))
-    out = out or Path("results") / preset.card
+    optimiser = Adam(4e-3, schedule=OneCycle(warmup=0.05, end=1e-3))
+    out = out or Path("results") / preset.name
     run = fit(model, objective, samples, steps=preset.updates, optimiser=optimiser, out=out)
     noisy = next(iter(stream(train, batch_size=1)))[name]
     beside = {"polynomials of degree 3, ridge": PolynomialMap.of(noisy, degree=3, ridge=1e-6)}
     table = reconstruction_report(
-        run, truth, train=other, baselines=beside, interval=INTERVAL, out=out, name="shallow PLRNN"
+        run,
+        truth,
+        train=other,
+        baselines=beside,
+        interval=INTERVAL,
+        protocol=Protocol(orbit=preset.orbit, standardised=True),
+        out=out,
+        name="shallow PLRNN",
     )
     print(table)
     print(f"{out / 'report.html'}: attractors, spectra, return map, exponents and fixed points")
@@ -95,7 +120,7 @@ if __name__ == "__main__":
     parser.add_argument("--train", type=Path, help="a noisy series, .npy (default: made now)")
     parser.add_argument("--test", type=Path, help="a clean one of another orbit, .npy")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--out", type=Path, help="run folder (default: results/CARD)")
+    parser.add_argument("--out", type=Path, help="run folder (default: results/, and the name of the set)")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     main(PRESETS[given.preset], given.train, given.test, given.device, given.out, given.seed)

@@ -45,6 +45,8 @@ class Protocol:
         bins: per component of the state space.
         variance: of the Gaussians, for series of more than five components.
         smoothing: of the spectra, in bins of frequency.
+        standardised: whether errors and Gaussians are in standard deviations of the test series; published series are
+            standardised themselves, more or less, and scored as they are.
         orbit: steps over which Lyapunov exponents are averaged, after a tenth as many that are not.
     """
 
@@ -53,6 +55,7 @@ class Protocol:
     bins: int = 30
     variance: float = 1.0
     smoothing: float = 20.0
+    standardised: bool = False
     orbit: int = 20_000
 
     def __post_init__(self) -> None:
@@ -188,10 +191,12 @@ def reconstruct(
     """
     if not bool(test.isfinite().all()):
         raise ValueError("test: has values that are not finite; give a stretch without gaps")
-    rows = [_row(name, model, test, protocol) for name, model in models.items()]
+    scale = test.std(0) if protocol.standardised else torch.ones_like(test[0])
+    rows = [_row(name, model, test, scale, protocol) for name, model in models.items()]
+    test = test / scale
     if train is not None:
         length = min(len(train), len(test))
-        other, same = train[:length].to(test), test[:length]
+        other, same = train[:length].to(test) / scale, test[:length]
         floor = _scores(other[None], same, protocol)
         rows.append(_beside("another true series", floor, f"the floor: {length:,} instants of the training series"))
     surrogate = _scores(phase_randomised(test)[None], test, protocol)
@@ -211,7 +216,7 @@ def free_run(model: Forecaster, test: Float[Tensor, "time observed"], protocol: 
     return model.forecast(begin, dropped + len(test))[:, 0, dropped:]
 
 
-def _row(name: str, model: Forecaster, test: Tensor, protocol: Protocol) -> ReconstructionRow:
+def _row(name: str, model: Forecaster, test: Tensor, scale: Tensor, protocol: Protocol) -> ReconstructionRow:
     if model.observed != test.shape[1]:
         raise ValueError(f"test: got {test.shape[1]} components, {name} has {model.observed}")
     weights = list(model.parameters()) if isinstance(model, nn.Module) else []
@@ -220,8 +225,9 @@ def _row(name: str, model: Forecaster, test: Tensor, protocol: Protocol) -> Reco
     run = free_run(model, truth, protocol)
     finite = run.isfinite().flatten(1).all(1)
     moving = (run[:, len(test) // 2 :].std(1) > STILL * truth.std(0)).all(1)
-    divergence, hellinger, _ = _scores(run, truth, protocol)
-    error = _ahead(model, truth, protocol.ahead)
+    scale = scale.to(truth)
+    divergence, hellinger, _ = _scores(run / scale, truth / scale, protocol)
+    error = _ahead(model, truth, scale, protocol.ahead)
     numbers = sum(w.numel() for w in weights) // model.replicas
     return ReconstructionRow(name, numbers, divergence, hellinger, error, int((~(finite & moving)).sum()))
 
@@ -238,20 +244,21 @@ def _divergence(run: Tensor, truth: Tensor, protocol: Protocol) -> Tensor:
     return state_space_divergence_mixture(run, truth, variance=protocol.variance).cpu()
 
 
-def _ahead(model: Forecaster, truth: Tensor, steps: int, chunk: int = 4096) -> Tensor:
+def _ahead(model: Forecaster, truth: Tensor, scale: Tensor, steps: int, chunk: int = 4096) -> Tensor:
     """PE(n) from every instant with enough before and behind it."""
     if model.context == 1:
 
         def forecast(starts: Tensor, ahead: int) -> Tensor:
-            return model.forecast(starts[None, :, None].expand(model.replicas, -1, -1, -1), ahead)[:, :, -1]
+            seen = (starts * scale)[None, :, None].expand(model.replicas, -1, -1, -1)
+            return model.forecast(seen, ahead)[:, :, -1] / scale
 
-        return prediction_error(forecast, truth, steps, chunk=chunk).cpu()
+        return prediction_error(forecast, truth / scale, steps, chunk=chunk).cpu()
     before = truth[: len(truth) - steps].unfold(0, model.context, 1).mT
     after = truth[model.context - 1 + steps :]
     total = torch.zeros(model.replicas, dtype=torch.float64)
     for seen, target in zip(before.split(chunk), after.split(chunk), strict=True):
         found = model.forecast(seen.expand(model.replicas, -1, -1, -1), steps)[:, :, -1]
-        total += (found - target).double().square().flatten(1).sum(1).cpu()
+        total += ((found - target) / scale).double().square().flatten(1).sum(1).cpu()
     error = total / after.numel()
     return torch.where(error.isfinite(), error, torch.inf)
 

@@ -27,6 +27,9 @@ _PUBLISHED = Protocol()
 SHOWN = 10_000
 """Most instants of an orbit that are drawn."""
 
+PANELS = 6
+"""Most components whose spectra are drawn."""
+
 
 def reconstruction_report(
     run: Run | Forecaster,
@@ -79,7 +82,9 @@ def network_facts(
     """Exponents per unit time, Kaplan-Yorke dimension and fixed points: medians over the replicas, and how many they are of."""
     network, starts = model.piecewise_linear().detached().to(torch.float64), states_of(model, test)
     size = min(model.latent, 6)
-    found = lyapunov_exponents(network, starts[:, 0], steps=orbit, transient=orbit // 10, dt=interval, exponents=size).exponents
+    found = lyapunov_exponents(
+        network, starts[:, 0], steps=orbit, transient=orbit // 10, every=1, dt=interval, exponents=size
+    ).exponents
     finite = found[found.isfinite().all(1)]
     facts = {"replicas": f"{model.replicas}, trained together"}
     if len(finite):
@@ -108,10 +113,8 @@ def _pictures(name: str, model: Forecaster, table: Reconstruction, test: Tensor)
         return {}
     label = f"{name}, replica {chosen}" if model.replicas > 1 else name
     orbits = {"truth": truth[:SHOWN].numpy(), label: generated[:SHOWN].numpy()}
-    smoothing = table.protocol.smoothing
-    powers = {
-        key: power_spectrum(series, smoothing=smoothing).numpy() for key, series in (("truth", truth), (label, generated))
-    }
+    smoothing, both = table.protocol.smoothing, {"truth": truth[:, :PANELS], label: generated[:, :PANELS]}
+    powers = {key: power_spectrum(series, smoothing=smoothing).numpy() for key, series in both.items()}
     frequencies = torch.fft.rfftfreq(len(truth), dtype=torch.float64).numpy()
     figures = {"Spectra": spectra_picture(frequencies, powers)}
     if truth.shape[1] > 1:

@@ -63,6 +63,18 @@ def test_the_prediction_error_is_that_of_the_formula_whatever_the_context(circle
         assert float(row.prediction_error) == pytest.approx(float(truth), rel=2e-3 if context > 1 else 1e-12)
 
 
+def test_standardised_errors_do_not_depend_on_the_unit(circle):
+    protocol = Protocol(ahead=5, transient=0.0, standardised=True)
+    for context in (1, 7):
+        one, other = (
+            reconstruct({"x": Rotation(0.5, context=context)}, scale * circle, train=scale * circle, protocol=protocol)
+            for scale in (1.0, 300.0)
+        )
+        for a, b in zip(one.rows, other.rows, strict=True):
+            torch.testing.assert_close(a.prediction_error, b.prediction_error, rtol=1e-9, atol=0, equal_nan=True)
+            torch.testing.assert_close(a.divergence, b.divergence, rtol=1e-9, atol=1e-12)
+
+
 def test_floor_surrogate_and_persistence_stand_beside(circle):
     table = reconstruct({"exact": Rotation(1.0)}, circle, train=circle.flip(0))
     names = [row.name for row in table.rows]

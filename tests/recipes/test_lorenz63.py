@@ -1,0 +1,32 @@
+from dataclasses import replace
+
+from dynamics.made_orbits import orbits, saved
+from recipes.lorenz63 import PRESETS, Preset, main
+from sciml.training.checkpoint import load
+
+SHORT = Preset("lorenz-63", 2, 50, 0.1, steps=30, warm_up=10, updates=300, frames=60, orbit=200)
+
+
+def test_a_short_run_on_files_forecasts_better_than_persistence(tmp_path):
+    noisy, clean = orbits("lorenz", 1500, noise=0.05)
+    train, test = saved(tmp_path / "train.npy", noisy), saved(tmp_path / "test.npy", clean)
+    table = main(SHORT, train, test, "cpu", tmp_path / "out", 0)
+    rows = {row.name: row for row in table.rows}
+    assert rows["shallow PLRNN"].parameters == 356
+    assert rows["shallow PLRNN"].failed == 0
+    still = float(rows["persistence"].prediction_error)
+    assert float(rows["shallow PLRNN"].prediction_error.max()) < still / 4
+    assert "Lyapunov exponents" in (tmp_path / "out" / "report.html").read_text()
+    assert load(tmp_path / "out" / "last.pt").replicas == 2
+
+
+def test_the_set_is_made_where_none_is_given(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    table = main(replace(SHORT, updates=2, orbit=20), None, None, "cpu", None, 0)
+    assert table.instants == 60
+    assert (tmp_path / "results" / "lorenz-63-60" / "table.csv").read_text().startswith("model,parameters,replica")
+
+
+def test_the_full_preset_takes_the_card_as_it_is():
+    assert PRESETS["full"].name == "lorenz-63"
+    assert PRESETS["quick"].name == "lorenz-63-5000"
