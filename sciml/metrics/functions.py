@@ -21,7 +21,7 @@ def relative_l2_of_functions(
     """
     _check(prediction, truth)
     size = truth.flatten(1).norm(dim=1)
-    return torch.where(size > 0, (prediction - truth).flatten(1).norm(dim=1) / size, torch.inf)
+    return torch.where(size == 0, torch.inf, (prediction - truth).flatten(1).norm(dim=1) / size)
 
 
 def mean_relative_l2(
@@ -41,7 +41,7 @@ def global_relative_l2(
     """
     _check(prediction, truth)
     size = truth.norm()
-    return torch.where(size > 0, (prediction - truth).norm() / size, torch.inf)
+    return torch.where(size == 0, torch.inf, (prediction - truth).norm() / size)
 
 
 def _check(prediction: Tensor, truth: Tensor) -> None:

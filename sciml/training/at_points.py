@@ -30,7 +30,7 @@ class PointRow:
         parameters: real numbers that are trained.
         mean_squared_error: over functions, points and channels, in the unit of the answer squared.
         mean_relative_l2: mean over the functions; None where the truth of one is zero.
-        global_relative_l2: over all functions at once.
+        global_relative_l2: over all functions at once; None where all truths are zero.
         worst_relative_l2: of the functions; None as above.
     """
 
@@ -38,7 +38,7 @@ class PointRow:
     parameters: int
     mean_squared_error: float
     mean_relative_l2: float | None
-    global_relative_l2: float
+    global_relative_l2: float | None
     worst_relative_l2: float | None
 
 
@@ -94,7 +94,7 @@ def evaluate_at_points(
         stream: of test samples, which nothing was chosen on.
         out: folder for table.csv, table.md and table.json.
     Raises:
-        ValueError: an answer that is not finite or of another shape than the truth.
+        ValueError: an answer or a truth that is not finite, or an answer of another shape than the truth.
     """
     rows = [_row(name, model, reading, stream) for name, model in models.items()]
     table = PointTable(tuple(row for row, _ in rows), rows[0][1] if rows else 0)
@@ -113,7 +113,8 @@ def _row(name: str, model: nn.Module, reading: Reading, stream: Samples) -> tupl
     each = torch.cat(relative)
     known = bool(each.isfinite().all())
     parameters = sum(weight.numel() for weight in model.parameters() if weight.requires_grad)
-    errors = (float(each.mean()) if known else None, (gaps / sizes) ** 0.5, float(each.max()) if known else None)
+    together = (gaps / sizes) ** 0.5 if sizes else None
+    errors = (float(each.mean()) if known else None, together, float(each.max()) if known else None)
     return PointRow(name, parameters, gaps / numbers, *errors), len(each)
 
 
@@ -132,7 +133,10 @@ def answers(name: str, model: nn.Module, reading: Reading, stream: Samples) -> I
             answer = model(u, y).double()
         if not bool(answer.isfinite().all()):
             raise ValueError(f"model: {name} gave an answer that is not finite; train it again")
-        yield y, answer, reading(batch)[2].double()
+        truth = reading(batch)[2].double()
+        if not bool(truth.isfinite().all()):
+            raise ValueError("stream: has truths that are not finite; open it with on_bad='skip'")
+        yield y, answer, truth
 
 
 def _in(values: Tensor, dtype: torch.dtype) -> Tensor:

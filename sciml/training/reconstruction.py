@@ -31,8 +31,8 @@ from sciml.training.checkpoint import write_bytes
 BINNED = 5
 """Most components whose state space is binned; more are measured by mixtures of Gaussians, as in Hess et al. (2023)."""
 
-STILL = 0.01
-"""Part of the deviation of the truth below which a component counts as standing still."""
+STILL = 0.25
+"""Part of the deviation of the truth below which a component counts as having come to rest, at a point or on a small cycle."""
 
 
 @dataclass(frozen=True)
@@ -74,7 +74,7 @@ class ReconstructionRow:
         divergence: D_stsp, of the states visited.
         hellinger: D_H, of the power spectra.
         prediction_error: PE(n).
-        failed: replicas whose free run was not finite, or in which a component came to stand still; None of what is no model.
+        failed: replicas whose free run was not finite, or in which a component came to rest; None of what is no model.
         note: what the row is, where it is no model.
     """
 

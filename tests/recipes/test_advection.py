@@ -10,7 +10,7 @@ from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
 from sciml.training.checkpoint import load
 
-SHORT = replace(PRESETS["quick"], width=24, terms=16, steps=60, linear_steps=4, evaluations=2, components=3, degree=3)
+SHORT = replace(PRESETS["quick"], width=24, terms=16, steps=200, linear_steps=4, evaluations=2, components=3, degree=3)
 
 
 @pytest.mark.parametrize("name", CASES)

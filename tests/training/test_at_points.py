@@ -48,3 +48,24 @@ def test_an_answer_that_is_not_finite_is_named(tmp_path):
     folder = at_points(tmp_path / "set")
     with pytest.raises(ValueError, match="model: bad gave an answer that is not finite"):
         evaluate_at_points({"bad": Off(torch.inf)}, READING, stream(folder, batch_size=2))
+
+
+def test_truths_that_are_zero_have_no_relative_error_and_bad_ones_are_named(tmp_path):
+    def zero(batch):
+        return batch["f"], batch["y"], torch.zeros_like(batch["s"])
+
+    def bad(batch):
+        return batch["f"], batch["y"], batch["s"] * torch.nan
+
+    samples = stream(at_points(tmp_path / "set"), batch_size=2)
+    row = evaluate_at_points({"half": Off(0.5)}, zero, samples).rows[0]
+    assert row.mean_squared_error > 0
+    assert (row.mean_relative_l2, row.global_relative_l2, row.worst_relative_l2) == (None, None, None)
+    with pytest.raises(ValueError, match="stream: has truths that are not finite"):
+        evaluate_at_points({"half": Off(0.5)}, bad, samples)
+
+
+def test_an_unknown_truth_is_no_infinite_error():
+    unknown = torch.full((2, 3, 1), torch.nan)
+    assert bool(mean_relative_l2(unknown, unknown).isnan())
+    assert bool(global_relative_l2(unknown, unknown).isnan())

@@ -111,7 +111,7 @@ def test_a_network_learns_a_rotation_and_its_page_says_how_well(circle, tmp_path
     torch.manual_seed(0)
     model = ShallowPLRNN(2, 10, replicas=2)
     run = fit(model, GeneralizedTeacherForcing(0.1), train, steps=400, optimiser=Adam(1e-2))
-    table = reconstruction_report(run, circle.float(), protocol=Protocol(orbit=500), out=tmp_path / "out", name="PLRNN")
+    table = reconstruction_report(run, circle.float(), protocol=Protocol(orbit=100), out=tmp_path / "out", name="PLRNN")
     persistence = table.rows[-1]
     assert float(table.rows[0].prediction_error.max()) < 0.3 * float(persistence.prediction_error)
     page = (tmp_path / "out" / "report.html").read_text()

@@ -2,7 +2,7 @@
 
     G(u)(y)_c = Σ_k b_ck(u) t_ck(y) + o_c(y)
 
-Whatever has this form shares the layouts of queries, the losses without a prediction (`losses`) and the derivatives by the
+Whatever has this form shares the layouts of queries, the losses without a prediction (`objectives`) and the derivatives by the
 point (`derivatives`). Source: Lu, Jin, Pang, Zhang & Karniadakis, Nat. Mach. Intell. 3 (2021) 218.
 """
 
@@ -101,12 +101,14 @@ def in_pieces(model: nn.Module, u: object, pieces: Iterable[Tensor]) -> Iterator
     """
     with torch.no_grad():
         b = model.encode(u) if isinstance(model, Factorised) else None
-        for y in pieces:
+    for y in pieces:
+        with torch.no_grad():  # not around the yield, where the caller goes on
             if b is None or not isinstance(model, Factorised):
-                yield model(u, y)
+                piece = model(u, y)
             else:
                 check_layout(y, len(b), None)
-                yield combined(b, model.basis(y)) + model.offset(y)
+                piece = combined(b, model.basis(y)) + model.offset(y)
+        yield piece
 
 
 def _like_channels(b: Tensor, t: Tensor) -> tuple[Tensor, Tensor]:

@@ -20,18 +20,15 @@ from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
-from sciml.data.batch import Batch, joined
+from sciml.data.batch import MASK, Batch, joined
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.factorised import Basis, Coefficients, Factorised
 
 RESOLVED = 1e-3
-"""Relative residual below which, in float32, the difference of large numbers in the Gram form has no digits left."""
+"""Relative residual below which, in float32, errors are taken by prediction; the sums of the Gram form are in float64."""
 
 _AT_ONCE = 128
 """Functions whose truths are turned to float64 together."""
-
-RESOLVED_EACH = 0.05
-"""The same of a single function under a root, whose gradient is the loss of digits over the residual."""
 
 
 @dataclass(frozen=True)
@@ -57,8 +54,15 @@ class FunctionsAtPoints:
         """(u, y, s) of a batch; y is (point, coordinate) on a grid, else (function, point, coordinate).
 
         Raises:
-            ValueError: a variable that the batch does not have, or targets that do not lie at the points.
+            ValueError: a variable that the batch does not have, targets that do not lie at the points, or that the batch masks:
+                these losses count every value.
         """
+        for name in (f"{target}{MASK}" for target in self.targets):
+            if name in batch and not bool(batch[name].all()):
+                raise ValueError(
+                    f"{name}: {int((~batch[name]).sum())} values of the batch are masked, and errors at points count every "
+                    "value; open the stream with on_bad='skip'"
+                )
         for name in (*self.inputs, *self.targets, *([self.points] if isinstance(self.points, str) else [])):
             if name not in batch:
                 raise ValueError(f"variable {name}: not in the batch, which has {', '.join(batch)}")
@@ -105,6 +109,9 @@ class SquaredError:
     gram: bool = False
     points: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_points(self.points)
+
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s, _ = _some_points(self.points, *self.reading(batch), None)
         if not self.gram:
@@ -126,6 +133,9 @@ class RelativeError:
     gram: bool = False
     points: int | None = None
 
+    def __post_init__(self) -> None:
+        _check_points(self.points)
+
     def __call__(self, model: nn.Module, batch: Batch) -> Float[Tensor, ""]:
         u, y, s = self.reading(batch)
         u, y, s, weights = _some_points(self.points, u, y, s, self.reading.weights(s))
@@ -134,7 +144,7 @@ class RelativeError:
         size = truth.square().sum((1, 2))
         gap = _by_gram(model, u, y, truth, root).to(s.dtype) if self.gram else None
         # The root makes as much of a function that is nearly met as of the others: each needs its digits.
-        if gap is None or (s.dtype == torch.float32 and bool((gap.detach() < RESOLVED_EACH**2 * size).any())):
+        if gap is None or (s.dtype == torch.float32 and bool((gap.detach() < RESOLVED**2 * size).any())):
             gap = (_like(model(u, y), s) * root - truth).square().sum((1, 2))
         return (gap.clamp(min=torch.finfo(s.dtype).tiny) / size).sqrt().mean()
 
@@ -310,6 +320,11 @@ def _some_points(
         return u, y, s, weights
     chosen = torch.randperm(y.shape[-2])[:count].to(y.device)
     return u, y.index_select(-2, chosen), s.index_select(1, chosen), None if weights is None else weights[chosen]
+
+
+def _check_points(count: int | None) -> None:
+    if count is not None and count < 1:
+        raise ValueError(f"points: got {count}, need at least 1, or None for all")
 
 
 def _like(prediction: Tensor, s: Tensor) -> Tensor:

@@ -57,7 +57,7 @@ class PODBasis(Fixed):
             energy: from 0 to 1.
         Raises:
             ValueError: a set of another split than "train", rows that `Stream.split` held out, no grid,
-                fewer modes than one or more than samples.
+                fewer modes than one or more than samples, or answers that are all the same.
         """
         split = train.set.attributes.get("split", "train")
         if split != "train":
@@ -84,6 +84,10 @@ class PODBasis(Fixed):
         if modes is None:
             part = sizes.square().cumsum(0) / sizes.square().sum()
             modes = int((part < energy).sum()) + 1
+        if not bool(sizes[0] > torch.finfo(torch.float64).eps * answers.abs().amax()):
+            raise ValueError(
+                f"train: the {len(answers)} answers of {train.set.path} are all the same; a basis needs some that differ"
+            )
         modes = min(modes, int((sizes > sizes[0] * 1e-12).sum()))
         found = functions[:modes].unflatten(1, mean.shape) / root
         return cls(domain, mean, found.movedim(0, -1).contiguous(), sizes[:modes] / len(answers) ** 0.5)

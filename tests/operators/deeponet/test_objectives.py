@@ -7,7 +7,7 @@ from torch import nn
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.deeponet import BoxFactor, DeepONet, HardBoundary
 from sciml.operators.deeponet.derivatives import along, derivatives
-from sciml.operators.deeponet.factorised import combined
+from sciml.operators.deeponet.factorised import combined, in_pieces
 from sciml.operators.deeponet.networks import MLP, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import (
     CoefficientError,
@@ -375,3 +375,25 @@ def test_the_heat_equation_is_learned_from_the_equation_alone():
     y = torch.rand(200, 2)
     truth = start(y, batch) * torch.exp(-y[:, 1:])
     assert float((model(batch["a"], y).detach() - truth).norm() / truth.norm()) < 0.02
+
+
+def test_masked_truths_are_refused_and_not_counted_as_zeros():
+    model, batch = model_of("both", 2).double(), batch_of(2)
+    good = torch.ones_like(batch["s"], dtype=torch.bool)
+    assert torch.equal(SquaredError(ON_GRID)(model, batch | {"s_mask": good}), SquaredError(ON_GRID)(model, batch))
+    good[1, 0, 2, 3] = False
+    with pytest.raises(ValueError, match="s_mask: 1 values of the batch are masked"):
+        SquaredError(ON_GRID)(model, batch | {"s_mask": good})
+
+
+@pytest.mark.parametrize("objective", [SquaredError, RelativeError])
+def test_a_number_of_points_is_at_least_one(objective):
+    with pytest.raises(ValueError, match="points: got 0"):
+        objective(ON_GRID, points=0)
+
+
+def test_gradients_are_on_again_between_pieces():
+    model = model_of("both", 1).double()
+    pieces = in_pieces(model, torch.randn(3, 9, dtype=torch.float64), torch.rand(8, 2, dtype=torch.float64).split(4))
+    assert not next(pieces).requires_grad
+    assert torch.is_grad_enabled()

@@ -142,3 +142,14 @@ def test_interpolation_goes_around_a_period():
     values = torch.arange(8.0, dtype=torch.float64)[:, None]
     places = torch.tensor([[1.875], [-0.125], [2.25]], dtype=torch.float64)
     torch.testing.assert_close(interpolated(values, domain, places)[:, 0], torch.tensor([3.5, 3.5, 1.0], dtype=torch.float64))
+
+
+def test_answers_that_are_all_the_same_make_no_basis(tmp_path):
+    variables = (
+        VariableInfo("u", "input", "1", "amplitudes", (5,), torch.float64),
+        VariableInfo("s", "target", "1", "sums of waves", (2, 33), torch.float64),
+    )
+    values = {"u": torch.randn(4, 5, dtype=torch.float64), "s": torch.full((4, 2, 33), 0.1, dtype=torch.float64)}
+    same = stream(write_folder(tmp_path / "train", variables, LINE, values), batch_size=2, dtype=torch.float64)
+    with pytest.raises(ValueError, match=r"train: the 4 answers of .* are all the same"):
+        PODBasis.of(same)
