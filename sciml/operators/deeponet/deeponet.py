@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from itertools import pairwise
 from typing import Literal, cast
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
@@ -20,6 +21,9 @@ from sciml.operators.deeponet.fixed import Fixed
 from sciml.operators.deeponet.networks import MLP, Activation, before_last, last_linear
 
 Split = Literal["both", "branch", "trunk"]
+
+Units = float | Sequence[float] | Tensor | np.ndarray
+"""One number for all outputs, or one for each."""
 
 Layer = tuple[Float[Tensor, "_ _"], Float[Tensor, "_"]]
 """Kernel, (input, output), and bias, (output,)."""
@@ -73,8 +77,8 @@ class _Outputs(Fixed):
         channels: int,
         split: Split,
         bias: bool,
-        scale: float | Sequence[float],
-        shift: float | Sequence[float],
+        scale: Units,
+        shift: Units,
         boundary: HardBoundary | None,
     ) -> None:
         super().__init__()
@@ -141,15 +145,15 @@ class _WithTrunk(Factorised):
         channels: int,
         split: Split,
         bias: bool,
-        scale: float | Sequence[float],
-        shift: float | Sequence[float],
+        scale: Units,
+        shift: Units,
         boundary: HardBoundary | None,
     ) -> None:
         super().__init__()
         self.trunk, self.channels, self.bias = trunk, channels, bias
         self.split: Split = split
-        self.scale, self.shift, self.boundary = scale, shift, boundary
-        self.outputs = _Outputs(channels, split, bias, scale, shift, boundary)
+        self.scale, self.shift, self.boundary = _plain(scale), _plain(shift), boundary
+        self.outputs = _Outputs(channels, split, bias, self.scale, self.shift, boundary)
 
     @property
     def shares_coefficients(self) -> bool:
@@ -192,8 +196,8 @@ class DeepONet(_WithTrunk):
         channels: int = 1,
         split: Split = "both",
         bias: bool = True,
-        scale: float | Sequence[float] = 1.0,
-        shift: float | Sequence[float] = 0.0,
+        scale: Units = 1.0,
+        shift: Units = 0.0,
         boundary: HardBoundary | None = None,
     ) -> None:
         super().__init__(trunk, channels, split, bias, scale, shift, boundary)
@@ -262,8 +266,8 @@ class MIONet(_WithTrunk):
         channels: int = 1,
         split: Split = "both",
         bias: bool = True,
-        scale: float | Sequence[float] = 1.0,
-        shift: float | Sequence[float] = 0.0,
+        scale: Units = 1.0,
+        shift: Units = 0.0,
         boundary: HardBoundary | None = None,
     ) -> None:
         if not branches or len({id(branch) for branch in branches}) < len(branches):
@@ -306,10 +310,15 @@ def _given(name: str, layers: Sequence[Layer], activation: Activation, last_acti
     return net
 
 
+def _plain(units: Units) -> float | Sequence[float]:
+    """Arrays as numbers, which can be compared and kept in a checkpoint."""
+    return units.tolist() if isinstance(units, Tensor | np.ndarray) else units
+
+
 def _rows(name: str, made: Tensor) -> Float[Tensor, "function number"]:
     if made.ndim != 2:
         raise ValueError(f"{name}: gave shape {tuple(made.shape)}, need (function, number); `Flattened` makes one row of it")
     return made
 
 
-__all__ = ["BoxFactor", "DeepONet", "HardBoundary", "MIONet", "Split"]
+__all__ = ["BoxFactor", "DeepONet", "HardBoundary", "MIONet", "Split", "Units"]

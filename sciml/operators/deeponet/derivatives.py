@@ -75,7 +75,7 @@ Jet = dict[Order, Tensor]
 def _through(network: nn.Module, y: Tensor, jet: Jet | None, orders: Sequence[Order]) -> Jet | None:
     """What a network makes of a jet, or where there is none yet of the points; None where it cannot be told."""
     if is_plain(network, Chain):
-        for part in network.parts:
+        for part in network.modules_in_order:
             jet = _through(part, y, jet, orders)
             if jet is None:
                 return None

@@ -14,7 +14,7 @@ from __future__ import annotations
 from itertools import pairwise
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Float, Integer
 from torch import Tensor, nn
 
 from sciml.operators.deeponet.factorised import check_layout
@@ -59,10 +59,11 @@ class ModifiedDeepONet(nn.Module):
         self,
         u: Float[Tensor, "function *numbers"],
         y: Float[Tensor, "*points coordinate"],
-        function_index: Int[Tensor, "row"] | None = None,
+        function_index: Integer[Tensor, "row"] | None = None,
     ) -> Float[Tensor, "*answers channel"]:
         """The answers at points, in the layouts of `Factorised.forward`."""
         u = u.flatten(1)
+        function_index = None if function_index is None else function_index.long()  # bytes would be read as a mask
         check_layout(y, len(u), function_index)
         if function_index is not None:
             u = u[function_index]

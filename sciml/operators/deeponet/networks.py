@@ -60,8 +60,19 @@ Kind = TypeVar("Kind", bound=nn.Module)
 
 
 def is_plain(network: nn.Module, kind: type[Kind]) -> TypeGuard[Kind]:
-    """Whether a module is of this very class and nothing is hooked to it, so that its parts may be used in its place."""
-    return type(network) is kind and not network._forward_hooks and not network._forward_pre_hooks
+    """Whether a module is of this very class and nothing is hooked to it, so that its parts may be used in its place.
+
+    Of an MLP also its layers: linear ones, neither replaced nor parametrised, so that their weights may be set, too.
+    """
+    if type(network) is not kind or not _is_bare(network):
+        return False
+    layers = network.layers if isinstance(network, MLP) else ()
+    return all(type(layer) is nn.Linear and _is_bare(layer) for layer in layers)
+
+
+def _is_bare(module: nn.Module) -> bool:
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks, module._backward_pre_hooks
+    return not any(hooks) and "forward" not in vars(module)
 
 
 def last_linear(network: nn.Module) -> nn.Linear | None:
@@ -70,7 +81,7 @@ def last_linear(network: nn.Module) -> nn.Linear | None:
         return None if network.last_activation else cast(nn.Linear, network.layers[-1])
     if is_plain(network, Flattened):
         return last_linear(network.network)
-    return last_linear(network.parts[-1]) if is_plain(network, Chain) else None
+    return last_linear(network.modules_in_order[-1]) if is_plain(network, Chain) else None
 
 
 def before_last(network: nn.Module, x: Tensor) -> Tensor:
@@ -78,9 +89,9 @@ def before_last(network: nn.Module, x: Tensor) -> Tensor:
     if isinstance(network, Flattened):
         return before_last(network.network, x.flatten(1))
     if isinstance(network, Chain):
-        for part in network.parts[:-1]:
+        for part in network.modules_in_order[:-1]:
             x = part(x)
-        return before_last(network.parts[-1], x)
+        return before_last(network.modules_in_order[-1], x)
     assert isinstance(network, MLP)
     return network.hidden(x)
 
@@ -262,10 +273,14 @@ class Chain(nn.Module):
 
     Args:
         parts: in the order in which they are applied.
+    Raises:
+        ValueError: no part.
     """
 
     def __init__(self, parts: Sequence[nn.Module]) -> None:
         super().__init__()
+        if not parts:
+            raise ValueError("parts: got none, need at least one module")
         self.parts = tuple(parts)
         self.modules_in_order = nn.ModuleList(parts)
 

@@ -56,7 +56,8 @@ class Boundary:
     """Mean square of the distance from given values, on sides or at the start.
 
     Args:
-        values: (points, batch) -> (function, point, channel), axes of size 1 spread over them, or a number.
+        values: (points, batch) -> (function, point, channel), axes of size 1 spread over them, or a number; another shape is
+            a ValueError in the call.
         points, inputs: see `Residual`.
     """
 
@@ -68,22 +69,33 @@ class Boundary:
         y = self.points(batch)
         u = tuple(batch[name] for name in self.inputs)
         answers, values = model(u[0] if len(u) == 1 else u, y), self.values(y, batch)
-        if isinstance(values, Tensor) and values.ndim not in (0, answers.ndim):
-            raise ValueError(f"values: gave shape {tuple(values.shape)}, need (function, point, channel), or a number")
+        if isinstance(values, Tensor) and not _spreads_over(values, answers):
+            raise ValueError(
+                f"values: gave shape {tuple(values.shape)}, the answers have {tuple(answers.shape)}; "
+                "need (function, point, channel), axes of size 1 spread over them, or a number"
+            )
         return (answers - values).square().mean()
 
 
+def _spreads_over(values: Tensor, answers: Tensor) -> bool:
+    if values.ndim == 0:
+        return True
+    return values.ndim == answers.ndim and all(n in (1, m) for n, m in zip(values.shape, answers.shape, strict=True))
+
+
 def drawn(count: int, low: Sequence[float], high: Sequence[float]) -> Points:
-    """Points for all functions, uniform in a box, new in every step.
+    """Points for all functions, uniform in a box, new in every step; in the precision of the first variable of floats.
 
     Raises:
-        ValueError: no point, or sides that are not one below the other.
+        ValueError: no point, or sides that are not one below the other; in the call, a batch without floats.
     """
     if count < 1 or len(low) != len(high) or any(not a <= b for a, b in zip(low, high, strict=True)):
         raise ValueError(f"count, low, high: got {count}, {tuple(low)}, {tuple(high)}, need at least one point and low <= high")
 
     def points(batch: Batch) -> Tensor:
-        like = next(iter(batch.values()))
+        like = next((value for value in batch.values() if value.is_floating_point()), None)
+        if like is None:
+            raise ValueError(f"batch: got {', '.join(batch) or 'no variable'}, need a variable of floats")
         start, stop = torch.tensor(low), torch.tensor(high)
         return (start + (stop - start) * torch.rand(count, len(low))).to(like)
 

@@ -55,8 +55,11 @@ class AtSensors(nn.Module):
         """Coefficients.
 
         Raises:
-            ValueError: another number of sensors, or other places than the policy takes.
+            ValueError: another number of sensors, or other places than the policy takes; values and places that do not belong
+                together, or that are not finite.
         """
+        if isinstance(u, Sampled):
+            _check(u, self.sensors.shape[1])
         if self.policy == "set":
             return self.network(u if isinstance(u, Sampled) else self._at_own(u))
         if not isinstance(u, Sampled):
@@ -113,12 +116,19 @@ class SetEncoder(nn.Module):
         self.network, self.nodes, self.length, self.noise = network, nodes, length, noise
         self.log_length, self.log_noise = (nn.Parameter(torch.tensor(math.log(value))) for value in (length, noise))
 
-    def forward(self, u: Sampled) -> Float[Tensor, "function output"]:
-        """Coefficients."""
+    def forward(self, u: object) -> Float[Tensor, "function output"]:
+        """Coefficients of `Sampled`; raises as `at_nodes`."""
         return self.network(self.at_nodes(u).flatten(1))
 
-    def at_nodes(self, u: Sampled) -> Float[Tensor, "function node component"]:
-        """The most likely functions at the nodes; in float64, as close sensors make large numbers that cancel."""
+    def at_nodes(self, u: object) -> Float[Tensor, "function node component"]:
+        """The most likely functions at the nodes; in float64, as close sensors make large numbers that cancel.
+
+        Raises:
+            ValueError: no `Sampled`; values and places that do not belong together or to the nodes, or that are not finite.
+        """
+        if not isinstance(u, Sampled):
+            raise ValueError(f"u: got {type(u).__name__}, need `Sampled`, values with their places; `AtSensors` knows its own")
+        _check(u, self.nodes.shape[1])
         values, points = u.values.double(), u.points.double()
         if u.good is not None:  # whatever stands there must not reach a product, not even with zero
             values = torch.where(u.good[..., None], values, 0)
@@ -137,6 +147,21 @@ class SetEncoder(nn.Module):
     def _covariance(self, x: Tensor, y: Tensor) -> Tensor:
         square = (x[..., :, None, :] - y[..., None, :, :]).square().sum(-1)
         return torch.exp(-square / (2 * (2 * self.log_length.double()).exp()))
+
+
+def _check(u: Sampled, coordinates: int) -> None:
+    """That values and places belong together and are finite, where there are any."""
+    values, points, good = tuple(u.values.shape), tuple(u.points.shape), None if u.good is None else tuple(u.good.shape)
+    fits = len(values) == 3 and points in ((values[1], coordinates), (*values[:2], coordinates)) and good in (None, values[:2])
+    if not fits:
+        raise ValueError(
+            f"u: got values {values}, points {points}, good {good}; need (function, sensor, component), "
+            f"(sensor, {coordinates}) or (function, sensor, {coordinates}), and (function, sensor) or None"
+        )
+    for name, numbers in (("values", u.values), ("points", u.points)):
+        finite = numbers.isfinite().all(-1)
+        if not bool((finite if u.good is None else finite | ~u.good).all()):
+            raise ValueError(f"u: got {name} that are not finite; need finite ones, or False in `good`")
 
 
 def _interpolated(u: Sampled, own: Float[Tensor, "sensor"]) -> Float[Tensor, "function sensor component"]:

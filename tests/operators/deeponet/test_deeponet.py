@@ -10,6 +10,7 @@ from torch import nn
 
 from sciml.metrics.functions import global_relative_l2, mean_relative_l2
 from sciml.operators.deeponet.deeponet import BoxFactor, DeepONet, HardBoundary, MIONet
+from sciml.operators.deeponet.derivatives import derivatives
 from sciml.operators.deeponet.factorised import in_pieces
 from sciml.operators.deeponet.networks import (
     MLP,
@@ -22,6 +23,7 @@ from sciml.operators.deeponet.networks import (
     ResidualMLP,
     StackedMLP,
 )
+from sciml.operators.deeponet.physics import Boundary, drawn
 from sciml.training.checkpoint import Field, load, save
 
 SPLITS = ("both", "branch", "trunk")
@@ -260,6 +262,8 @@ U, Y = torch.zeros(5, 4), torch.zeros(6, 2)
         (lambda: DeepONet(MLP((4, 3)), MLP((2, 3)), scale=(1.0, 2.0)), "scale: got"),
         (lambda: MIONet([MLP((4, 3)), MLP((4, 3))], MLP((2, 3)))(U, Y), "u: got Tensor, need a tuple of 2"),
         (lambda: MIONet([MLP((4, 3)), MLP((4, 2))], MLP((2, 3)))((U, U), Y), "need the same functions and terms"),
+        (lambda: DeepONet(MLP((4, 3)), MLP((2, 3)), scale=torch.ones(2)), "scale: got"),
+        (lambda: Chain([]), "parts: got none, need at least one module"),
         (lambda: MLP((4,)), "widths: got"),
         (lambda: BoxFactor((0.0,), (0.0,)), "low, high: got"),
     ],
@@ -267,6 +271,89 @@ U, Y = torch.zeros(5, 4), torch.zeros(6, 2)
 def test_what_does_not_fit_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def doubled_by_a_hook(layers, at):
+    layers[at].register_forward_hook(lambda module, given, answer: 2 * answer)
+
+
+def doubled_by_a_hook_before(layers, at):
+    layers[at].register_forward_pre_hook(lambda module, given: (2 * given[0],))
+
+
+def normed(layers, at):
+    with pytest.warns(FutureWarning, match="weight_norm"):
+        nn.utils.weight_norm(layers[at])
+    with torch.no_grad():
+        layers[at].weight_g.mul_(3)
+
+
+def parametrised(layers, at):
+    nn.utils.parametrizations.weight_norm(layers[at])
+    with torch.no_grad():
+        layers[at].parametrizations.weight.original0.mul_(3)
+
+
+def replaced(layers, at):
+    layers[at] = nn.Sequential(layers[at], nn.Tanh())
+
+
+@pytest.mark.parametrize("change", [doubled_by_a_hook, doubled_by_a_hook_before, normed, parametrised, replaced])
+def test_a_changed_layer_is_used_in_every_layout_and_derivative(change):
+    torch.manual_seed(0)
+    model = DeepONet(MLP((4, 6, 3), "tanh"), MLP((2, 6, 3), "tanh", last_activation=True)).double()
+    u, y = torch.randn(7, 4, dtype=torch.float64), torch.rand(5, 2, dtype=torch.float64)
+    before = model(u, y)
+    for network in (model.branch, model.trunk):
+        change(network.layers, -1)
+        change(network.layers, 0)
+    answers = model(u, y)
+    assert (answers - before).abs().max() > 1e-3
+    torch.testing.assert_close(answers, model(u, y.expand(7, 5, 2)), rtol=0, atol=1e-12)
+    value, slope = derivatives(model, u, y, [(), (1,)])
+    step = torch.tensor([0.0, 1e-6], dtype=torch.float64)
+    torch.testing.assert_close(value, answers, rtol=0, atol=1e-12)
+    torch.testing.assert_close(slope, (model(u, y + step) - model(u, y - step)) / 2e-6, rtol=1e-6, atol=1e-8)
+
+
+def test_a_replaced_part_of_a_chain_is_used_in_every_layout_and_derivative():
+    torch.manual_seed(0)
+    model = DeepONet(Chain([nn.Identity(), MLP((4, 3))]), Chain([MLP((2, 3), "tanh")]))
+    model.branch.modules_in_order[1], model.trunk.modules_in_order[0] = MLP((4, 3)), MLP((2, 3), "tanh")
+    model.double()
+    u, y = torch.randn(7, 4, dtype=torch.float64), torch.rand(5, 2, dtype=torch.float64)
+    answers = model(u, y)
+    torch.testing.assert_close(answers, model(u, y.expand(7, 5, 2)), rtol=0, atol=1e-12)
+    torch.testing.assert_close(derivatives(model, u, y, [()])[0], answers, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("units", [torch.tensor([0.5, 3.0]), np.array([0.5, 3.0])])
+def test_units_may_be_an_array(units, tmp_path):
+    torch.manual_seed(0)
+    model = DeepONet(MLP((4, 6)), MLP((2, 6)), channels=2, scale=units, shift=units)
+    given = DeepONet(model.branch, model.trunk, channels=2, scale=(0.5, 3.0), shift=(0.5, 3.0))
+    u, y = torch.randn(7, 4), torch.rand(5, 2)
+    assert torch.equal(model(u, y), given(u, y))
+    save(tmp_path / "model.pt", model, domain=None, inputs=[Field("u")], targets=[Field("s", channels=2)])
+    assert torch.equal(load(tmp_path / "model.pt")(u, y), model(u, y))
+
+
+def test_sides_do_not_enlarge_the_answers():
+    answers = MODEL(U, Y)
+    side = Boundary(lambda y, batch: batch["s"], lambda batch: Y, ("u",))
+    assert torch.equal(side(MODEL, {"u": U, "s": torch.ones(1, 6, 1)}), (answers - 1).square().mean())
+    for functions, values in ((5, (5, 6, 3)), (1, (30, 6, 1))):
+        with pytest.raises(ValueError, match=rf"values: gave shape \({values[0]}, 6, {values[2]}\), .* \({functions}, 6, 1\)"):
+            side(MODEL, {"u": U[:functions], "s": torch.zeros(values)})
+
+
+def test_points_are_drawn_in_the_precision_of_the_first_floats():
+    draw = drawn(50, [0.0], [1.0])
+    places = draw({"mask": torch.ones(3, dtype=torch.bool), "u": torch.zeros(3, 4, dtype=torch.float64)})
+    assert places.dtype == torch.float64
+    assert len(places.unique()) > 1
+    with pytest.raises(ValueError, match="batch: got mask, need a variable of floats"):
+        draw({"mask": torch.ones(3, dtype=torch.bool)})
 
 
 def test_many_points_take_the_memory_of_a_piece():

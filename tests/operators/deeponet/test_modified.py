@@ -38,6 +38,8 @@ def test_all_layouts_give_the_same_answers(tmp_path):
     torch.testing.assert_close(model(u, y.expand(4, 5, 2)), cartesian, rtol=0, atol=1e-12)
     rows = torch.randint(20, (9,))
     torch.testing.assert_close(model(u, y[rows % 5], rows // 5), cartesian.flatten(0, 1)[rows], rtol=0, atol=1e-12)
+    in_bytes = model(u, y[rows % 5], (rows // 5).to(torch.uint8))
+    torch.testing.assert_close(in_bytes, cartesian.flatten(0, 1)[rows], rtol=0, atol=1e-12)
     (slope,) = derivatives(model, u, y, [(1,)])
     step = torch.tensor([0.0, 1e-6], dtype=torch.float64)
     torch.testing.assert_close(slope, (model(u, y + step) - model(u, y - step)) / 2e-6, rtol=1e-6, atol=1e-8)

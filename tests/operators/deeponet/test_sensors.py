@@ -76,6 +76,37 @@ def test_what_stands_in_a_gap_reaches_neither_answer_nor_gradient():
     assert bool(torch.isfinite(encoder.log_length.grad))
 
 
+@pytest.mark.parametrize("policy", ["strict", "interpolate", "set"])
+@pytest.mark.parametrize(
+    ("values", "points"),
+    [((3, 7, 3), (21, 1)), ((3, 21), (21, 1)), ((3, 21, 1), (2, 21, 1)), ((3, 21, 1), (21, 2)), ((3, 21, 1), (3, 1))],
+)
+def test_values_and_places_that_do_not_belong_together_are_refused(policy, values, points):
+    branch = AtSensors(SetEncoder(MLP((21, 4)), OWN) if policy == "set" else MLP((21, 4)), OWN, policy)
+    places = OWN.expand(points) if points[-2] == 21 else torch.rand(points)
+    encoders = [branch, branch.network] if policy == "set" else [branch]
+    for encoder in encoders:
+        with pytest.raises(ValueError, match=r"u: got values .*, points .*, good None; need"):
+            encoder(Sampled(torch.zeros(values), places))
+
+
+@pytest.mark.parametrize("policy", ["strict", "interpolate", "set"])
+def test_values_and_places_that_are_not_finite_are_refused(policy):
+    branch = AtSensors(SetEncoder(MLP((21, 4)), OWN) if policy == "set" else MLP((21, 4)), OWN, policy)
+    places, values = OWN.clone(), torch.zeros(3, 21, 1)
+    places[7] = torch.nan
+    with pytest.raises(ValueError, match="u: got points that are not finite"):
+        branch(Sampled(values, places))
+    values[1, 7] = torch.inf
+    with pytest.raises(ValueError, match="u: got values that are not finite"):
+        branch(Sampled(values, OWN))
+
+
+def test_a_set_needs_places():
+    with pytest.raises(ValueError, match="u: got Tensor, need `Sampled`"):
+        SetEncoder(MLP((21, 4)), OWN)(torch.zeros(3, 21))
+
+
 def test_a_place_given_twice_is_no_division_by_zero():
     branch = AtSensors(MLP((2, 4)), torch.tensor([[0.0], [1.0]]), "interpolate")
     answer = branch(Sampled(torch.tensor([[[1.0], [1.0], [2.0]]]), torch.tensor([[0.0], [0.0], [1.0]])))
