@@ -14,7 +14,7 @@ from torch import Tensor, nn
 
 from sciml.data.normalise import Normaliser
 from sciml.dynamics.plrnn.observation import FirstStates, Linear, Observation
-from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear, times
 from sciml.dynamics.plrnn.rollout import rollout
 
 
@@ -82,7 +82,7 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         """
         if self.input_weight is None or s.shape[-1] != self.inputs:
             raise ValueError(f"s: got {s.shape[-1]} inputs, the network has {self.inputs}")
-        return torch.bmm(s.reshape(len(s), -1, s.shape[-1]), self.input_weight.mT).view(*s.shape[:-1], self.latent)
+        return times(s, self.input_weight)
 
     def standardised(self, x: Float[Tensor, "*batch observed"]) -> Float[Tensor, "*batch observed"]:
         """A series as the network sees it."""

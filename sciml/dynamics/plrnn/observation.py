@@ -9,6 +9,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from sciml.dynamics.plrnn.piecewise_linear import times
+
 
 class Observation(nn.Module, ABC):
     """x = O(z), and what a series of x says about z.
@@ -60,7 +62,7 @@ class FirstStates(Observation):
 
     def start(self, x: Float[Tensor, "replica *batch observed"]) -> Float[Tensor, "replica *batch latent"]:
         """[x, L x]."""
-        return x if self.others is None else torch.cat([x, _mapped(x, self.others)], -1)
+        return x if self.others is None else torch.cat([x, times(x, self.others)], -1)
 
     def targets(self, x: Float[Tensor, "replica *batch observed"]) -> Float[Tensor, "replica *batch latent"]:
         """[x, 0]."""
@@ -88,16 +90,16 @@ class Linear(Observation):
 
     def forward(self, z: Float[Tensor, "replica *batch latent"]) -> Float[Tensor, "replica *batch observed"]:
         """B z."""
-        return _mapped(z, self.matrix)
+        return times(z, self.matrix)
 
     def start(self, x: Float[Tensor, "replica *batch observed"]) -> Float[Tensor, "replica *batch latent"]:
         """pinv(B) x."""
-        return _mapped(x, torch.linalg.pinv(self.matrix))
+        return times(x, torch.linalg.pinv(self.matrix))
 
     def targets(self, x: Float[Tensor, "replica *batch observed"]) -> Float[Tensor, "replica *batch latent"]:
         """pinv(B) x."""
         with torch.no_grad():
-            return _mapped(x, torch.linalg.pinv(self.matrix))
+            return times(x, torch.linalg.pinv(self.matrix))
 
     def forced(self) -> Float[Tensor, "latent"]:
         """All."""
@@ -112,11 +114,6 @@ class Linear(Observation):
 def _glorot(replicas: int, rows: int, columns: int) -> Tensor:
     bound = math.sqrt(6 / (rows + columns))
     return torch.empty(replicas, rows, columns).uniform_(-bound, bound)
-
-
-def _mapped(x: Tensor, matrix: Tensor) -> Tensor:
-    """matrix x for every instant of every replica."""
-    return torch.bmm(x.reshape(len(x), -1, x.shape[-1]), matrix.mT).view(*x.shape[:-1], matrix.shape[1])
 
 
 __all__ = ["FirstStates", "Linear", "Observation"]

@@ -46,8 +46,8 @@ class PiecewiseLinear:
     def hidden(self, z: Float[Tensor, "replica *batch state"]) -> Float[Tensor, "replica *batch hidden"]:
         """V z + b."""
         if self.inner is None:
-            return z + _along(self.offset, z)
-        return _times(z, self.inner) + _along(self.offset, z)
+            return z + along(self.offset, z)
+        return times(z, self.inner) + along(self.offset, z)
 
     def __call__(
         self, z: Float[Tensor, "replica *batch state"], drive: Float[Tensor, "replica *batch state"] | None = None
@@ -58,24 +58,24 @@ class PiecewiseLinear:
             drive: what external inputs add to it.
         """
         u = self.hidden(z)
-        active = torch.clamp(u, _along(self.lower, u), _along(self.upper, u))
-        after = _along(self.decay, z) * z + _times(active, self.weight) + _along(self.shift, z)
+        active = torch.clamp(u, along(self.lower, u), along(self.upper, u))
+        after = along(self.decay, z) * z + times(active, self.weight) + along(self.shift, z)
         return after if drive is None else after + drive
 
     def regions(self, z: Float[Tensor, "replica *batch state"]) -> Bool[Tensor, "replica *batch hidden"]:
         """Which hidden units follow their input; of the others it is not said on which side they are."""
         u = self.hidden(z)
-        return (u >= _along(self.lower, u)) & (u <= _along(self.upper, u))
+        return (u >= along(self.lower, u)) & (u <= along(self.upper, u))
 
     def jacobian(self, z: Float[Tensor, "replica *batch state"]) -> Float[Tensor, "replica *batch state state"]:
         """A + W D V, rows those of the next state."""
         slopes = self.regions(z).to(z.dtype)
-        decay = torch.diag_embed(_along(self.decay, z).expand_as(z))
+        decay = torch.diag_embed(along(self.decay, z).expand_as(z))
         if self.inner is None:
-            return _along(self.weight, slopes.unsqueeze(-2)) * slopes.unsqueeze(-2) + decay
+            return along(self.weight, slopes.unsqueeze(-2)) * slopes.unsqueeze(-2) + decay
         # Each hidden unit adds its own matrix, so that all Jacobians are one product of the pattern with those.
         each = self.weight.mT.unsqueeze(-1) * self.inner.unsqueeze(-2)
-        return _times(slopes, each.flatten(2).mT).unflatten(-1, each.shape[2:]) + decay
+        return times(slopes, each.flatten(2).mT).unflatten(-1, each.shape[2:]) + decay
 
     def replica(self, index: int) -> PiecewiseLinear:
         """One of them alone, still with an axis of replicas."""
@@ -101,16 +101,16 @@ class PiecewiseLinear:
         )
 
 
-def _along(values: Tensor, like: Tensor) -> Tensor:
+def along(values: Tensor, like: Tensor) -> Tensor:
     """(replica, *own) with the axes of the batch of `like` put in between."""
     own = values.shape[1:]
     return values.view(values.shape[0], *[1] * (like.ndim - values.ndim), *own)
 
 
-def _times(z: Tensor, matrix: Tensor) -> Tensor:
+def times(z: Tensor, matrix: Tensor) -> Tensor:
     """matrix z for every state of every replica."""
     rows = z.reshape(len(z), -1, z.shape[-1])
     return torch.bmm(rows, matrix.mT).view(*z.shape[:-1], matrix.shape[1])
 
 
-__all__ = ["PiecewiseLinear"]
+__all__ = ["PiecewiseLinear", "along", "times"]

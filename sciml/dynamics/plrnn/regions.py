@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float, Int8, Int64
 from torch import Tensor
 
-from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear, along
 
 DIGITS = 39
 """Hidden units that one number names: 3^39 < 2^63."""
@@ -15,7 +15,7 @@ DIGITS = 39
 def patterns(network: PiecewiseLinear, z: Float[Tensor, "replica *batch state"]) -> Int8[Tensor, "replica *batch hidden"]:
     """-1, 0 or 1 for each hidden unit: below its bounds, between them (both included) or above."""
     u = network.hidden(z)
-    return (u > _along(network.upper, u)).to(torch.int8) - (u < _along(network.lower, u)).to(torch.int8)
+    return (u > along(network.upper, u)).to(torch.int8) - (u < along(network.lower, u)).to(torch.int8)
 
 
 def affine_maps(
@@ -50,10 +50,6 @@ def numbered(pattern: Int8[Tensor, "state hidden"]) -> Int64[Tensor, "state"]:
         code = torch.unique((some + 1) @ powers, return_inverse=True)[1]
         number = torch.unique(number * (int(code.max()) + 1) + code, return_inverse=True)[1]
     return number
-
-
-def _along(values: Tensor, like: Tensor) -> Tensor:
-    return values.view(len(values), *[1] * (like.ndim - 2), values.shape[1])
 
 
 __all__ = ["affine_maps", "numbered", "patterns"]
