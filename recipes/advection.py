@@ -25,8 +25,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sciml.data.batch import Batch
-from sciml.data.stream import Stream, stream
+from sciml.data.batch import Batch, whole
+from sciml.data.stream import stream
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
 from sciml.numerics.domain import Domain
@@ -36,9 +36,10 @@ from sciml.operators.deeponet.deeponet import BoxFactor, DeepONet, HardBoundary
 from sciml.operators.deeponet.linear import LinearOperator, solve_last_layer
 from sciml.operators.deeponet.networks import MLP, Activation, Beside, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, SquaredError
-from sciml.training.at_points import PointTable, evaluate_at_points
+from sciml.training.at_points import PointTable
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam
+from sciml.training.point_report import report_at_points
 from sciml.training.polish import polish
 
 READING = FunctionsAtPoints(("v",), ("s",), "y")
@@ -147,12 +148,6 @@ def operator(name: str, preset: Preset, v: Tensor) -> DeepONet:
     return DeepONet(branch, Chain([told, network]), scale=terms**-0.5, boundary=sides(name))
 
 
-def whole(samples: Stream) -> Batch:
-    """All samples of a stream as one batch, in float64."""
-    batches = list(samples)
-    return {name: torch.cat([batch[name] for batch in batches]).double() for name in batches[0]}
-
-
 def least_squares(batch: Batch, preset: Preset) -> LinearOperator:
     """On as many functions as the unknowns need, and some more."""
     unknowns = (preset.components + 1) * (preset.degree + 1) ** 2
@@ -205,16 +200,16 @@ def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: i
     batch = whole(train)
     model = operator(name, preset, batch["v"])
     steps = preset.linear_steps if CASES[name].linear else preset.steps
-    fit(model, SquaredError(READING), train, steps=steps, validation=valid, optimiser=Adam(3e-3), out=out)
+    run = fit(model, SquaredError(READING), train, steps=steps, validation=valid, optimiser=Adam(3e-3), out=out)
     if CASES[name].linear:
-        solve_last_layer(model.double(), *READING(batch))  # pyright: ignore[reportArgumentType]
+        solve_last_layer(run.model.double(), *READING(batch))  # pyright: ignore[reportArgumentType]
     else:
-        polish(model, SquaredError(READING), batch, evaluations=preset.evaluations)
-    models: dict[str, nn.Module] = {"DeepONet": model, "least squares, linear": least_squares(batch, preset)}
-    table = evaluate_at_points(models, READING, test, out=out)
+        polish(run.model, SquaredError(READING), batch, evaluations=preset.evaluations)
+    others: dict[str, nn.Module] = {"least squares, linear": least_squares(batch, preset)}
+    table = report_at_points(run, READING, test, baselines=others, out=out, name="DeepONet")
     print(table)
-    draw_answer(out / "answer.png", name, train.domain, models, seed)
-    print(f"{out / 'answer.png'}: an answer and its errors")
+    draw_answer(out / "answer.png", name, train.domain, {"DeepONet": run.model} | others, seed)
+    print(f"{out / 'report.html'}: errors and curves; {out / 'answer.png'}: an answer")
     return table
 
 

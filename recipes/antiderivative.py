@@ -20,8 +20,8 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sciml.data.batch import Batch
-from sciml.data.stream import Stream, stream
+from sciml.data.batch import whole
+from sciml.data.stream import stream
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
 from sciml.numerics.domain import Domain
@@ -35,6 +35,7 @@ from sciml.training.at_points import PointTable, evaluate_at_points
 from sciml.training.checkpoint import fields_of, save
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam
+from sciml.training.point_report import report_at_points
 from sciml.training.polish import polish
 
 
@@ -96,12 +97,6 @@ def operator(problem: Problem, preset: Preset, u: Tensor, length: float) -> Deep
     return DeepONet(Chain([components, MLP(sizes, "tanh")]), trunk, scale=terms**-0.5)
 
 
-def whole(samples: Stream) -> Batch:
-    """All samples of a stream as one batch, in float64."""
-    batches = list(samples)
-    return {name: torch.cat([batch[name] for batch in batches]).double() for name in batches[0]}
-
-
 def draw_answers(path: Path, problem: Problem, domain: Domain, models: dict[str, nn.Module], seed: int) -> None:
     """Four functions that no set holds, and what the models say of them on the whole interval."""
     import matplotlib
@@ -156,14 +151,13 @@ def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: i
     optimiser = Adam(3e-3)
     run = fit(model, SquaredError(reading), train, steps=preset.steps, validation=valid, optimiser=optimiser, out=out)
     learned = time.perf_counter() - begin
-    models: dict[str, nn.Module] = {"least squares, linear": LinearOperator.of(*reading(batch))}  # pyright: ignore[reportArgumentType]
-    models = {"DeepONet": run.model} | models
-    first = evaluate_at_points(models, reading, test, out=out)
+    others: dict[str, nn.Module] = {"least squares, linear": LinearOperator.of(*reading(batch))}  # pyright: ignore[reportArgumentType]
+    first = evaluate_at_points({"DeepONet": run.model} | others, reading, test, out=out)
     print(f"{first}\n{learned:.0f} s with the data")
     solve_last_layer(run.model.double(), *reading(batch))  # pyright: ignore[reportArgumentType]
     done = polish(run.model, SquaredError(reading), batch, evaluations=preset.evaluations)
-    models = {"DeepONet, polished": run.model, "least squares, linear": models["least squares, linear"]}
-    table = evaluate_at_points(models, reading, test, out=out / "polished")
+    ours = "DeepONet, polished"
+    table = report_at_points(run, reading, test, baselines=others, out=out / "polished", name=ours)
     print(f"{table}\n{time.perf_counter() - begin:.0f} s with {done.evaluations} evaluations in float64")
     if name in PUBLISHED:
         print(f"published: {PUBLISHED[name]}")
@@ -175,8 +169,8 @@ def main(name: str, preset: Preset, data: Path | None, out: Path | None, seed: i
         targets=fields_of(train, train.targets),
         metrics={"test mean squared error": table.rows[0].mean_squared_error},
     )
-    draw_answers(out / "answers.png", problem, domain, models, seed)
-    print(f"{out / 'answers.png'}: four functions and their errors")
+    draw_answers(out / "answers.png", problem, domain, {ours: run.model} | others, seed)
+    print(f"{out / 'polished' / 'report.html'}: errors and curves; {out / 'answers.png'}: four functions and their errors")
     return replace(table, rows=(first.rows[0], *table.rows))
 
 

@@ -23,7 +23,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
-from sciml.data.batch import Batch
+from sciml.data.batch import Batch, whole
 from sciml.data.stream import Stream, stream
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
@@ -34,9 +34,10 @@ from sciml.operators.deeponet.linear import LinearOperator
 from sciml.operators.deeponet.networks import MLP, Beside, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, SquaredError, Sum
 from sciml.operators.deeponet.physics import Residual
-from sciml.training.at_points import PointTable, evaluate_at_points
+from sciml.training.at_points import PointTable
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam
+from sciml.training.point_report import report_at_points
 from sciml.training.polish import polish
 
 READING = FunctionsAtPoints(("u",), ("s",), "y")
@@ -87,12 +88,6 @@ def operator(preset: Preset, u: Tensor) -> DeepONet:
     trunk = Chain([features, MLP((features.count, width, width, terms), "tanh", last_activation=True)])
     sides = HardBoundary(BoxFactor((0.0, 0.0), (1.0, None), 4.0))
     return DeepONet(Chain([components, Beside(parts)]), trunk, scale=terms**-0.5, boundary=sides)
-
-
-def whole(samples: Stream) -> Batch:
-    """All samples of a stream as one batch, in float64, on the CPU."""
-    batches = list(samples)
-    return {name: torch.cat([batch[name] for batch in batches]).cpu().double() for name in batches[0]}
 
 
 def on_sensors(domain: Domain, count: int) -> Callable[[Batch], Tensor]:
@@ -185,10 +180,10 @@ def main(preset: Preset, learn: str, data: Path | None, device: str, out: Path |
     u, y, s = READING({name: values[:400] for name, values in batch.items()})
     assert isinstance(u, Tensor)
     linear = LinearOperator.of(u, y, s, components=12, degree=9)
-    table = evaluate_at_points({"DeepONet": run.model, "least squares, linear": linear}, READING, test, out=out)
+    table = report_at_points(run, READING, test, baselines={"least squares, linear": linear}, out=out, name="DeepONet")
     print(table)
     draw_answer(out / "answer.png", run.model, test)
-    print(f"{out / 'answer.png'}: an answer and its errors")
+    print(f"{out / 'report.html'}: errors and curves; {out / 'answer.png'}: an answer")
     return table
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from jaxtyping import Shaped
@@ -38,6 +38,26 @@ def joined(
     return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
 
+def whole(batches: Iterable[Batch]) -> Batch:
+    """All batches of a stream as one on the CPU, numbers with a fraction in float64: for closed forms and `polish`.
+
+    Raises:
+        ValueError: no batch, or a variable whose samples differ in shape.
+    """
+    held = list(batches)
+    if not held:
+        raise ValueError("batches: got none, need at least one")
+    return {name: _one_after_the_other(name, [batch[name] for batch in held]) for name in held[0]}
+
+
+def _one_after_the_other(name: str, parts: list[Tensor]) -> Tensor:
+    shapes = {tuple(part.shape[1:]) for part in parts}
+    if len(shapes) > 1:
+        raise ValueError(f"variable {name}: got samples of shapes {sorted(shapes)}, need all of one")
+    values = torch.cat([part.cpu() for part in parts])
+    return values.double() if values.is_floating_point() else values
+
+
 def _on_grid(name: str, values: Tensor, grid: tuple[int, ...]) -> Tensor:
     """(batch, channel, *grid)."""
     axes = values.ndim - len(grid)
@@ -52,4 +72,4 @@ def _on_grid(name: str, values: Tensor, grid: tuple[int, ...]) -> Tensor:
     )
 
 
-__all__ = ["MASK", "NEXT", "Batch", "joined"]
+__all__ = ["MASK", "NEXT", "Batch", "joined", "whole"]

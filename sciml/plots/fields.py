@@ -81,7 +81,7 @@ def _extent(domain: Domain) -> tuple[float, float, float, float]:
 
 
 def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], best_step: float | None = None) -> Figure:
-    """Errors against steps on a logarithmic scale; `curves` maps a name to its steps and values."""
+    """Errors against steps on a logarithmic scale; `curves` maps a name, which says what error, to its steps and values."""
     figure = Figure(figsize=(6.4, 3.4), layout="constrained", dpi=110)
     ax = figure.subplots()
     for name, (steps, values) in curves.items():
@@ -90,7 +90,6 @@ def learning_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]
         ax.axvline(best_step, color="0.6", linestyle=":", label="kept (best validation)")
     ax.set_yscale("log")
     ax.set_xlabel("step")
-    ax.set_ylabel("relative error")
     ax.grid(which="both", alpha=0.25)
     ax.legend(frameon=False, fontsize=8)
     return figure

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from sciml.data.batch import joined
+from sciml.data.batch import joined, whole
 
 GRID = (6, 5)
 GENERATOR = torch.Generator().manual_seed(0)
@@ -72,3 +72,18 @@ def test_a_line_of_another_length_is_not_taken_for_numbers():
 def test_no_names_are_nothing_to_join():
     with pytest.raises(ValueError, match=r"^names: got none to join, need at least one of a, f, "):
         joined(BATCH, (), GRID)
+
+
+def test_the_whole_of_a_stream_has_every_sample_in_order_in_float64_and_integers_as_they_are():
+    batches = [{"u": torch.ones(2, 3), "k": torch.tensor([1, 2])}, {"u": torch.zeros(1, 3), "k": torch.tensor([3])}]
+    made = whole(iter(batches))
+    assert made["u"].dtype == torch.float64
+    assert made["u"][:, 0].tolist() == [1, 1, 0]
+    assert torch.equal(made["k"], torch.tensor([1, 2, 3]))
+
+
+def test_the_whole_of_nothing_and_of_samples_of_many_shapes_is_an_error():
+    with pytest.raises(ValueError, match="batches: got none"):
+        whole([])
+    with pytest.raises(ValueError, match="variable u: got samples of shapes"):
+        whole([{"u": torch.ones(2, 3)}, {"u": torch.ones(2, 4)}])

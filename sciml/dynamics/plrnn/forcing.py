@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from functools import partial
 
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from sciml.data.batch import Batch
@@ -15,6 +15,39 @@ from sciml.dynamics.plrnn.strength import Constant, Strength
 from sciml.dynamics.replicas import keep_apart, mean_of_finite, mean_squares, windows
 
 Scalar = Float[Tensor, ""]
+
+
+@dataclass(frozen=True)
+class Task:
+    """Windows as a network sees them.
+
+    Args:
+        inputs: external, of every step; None where there are none.
+        drive: what they add to the states.
+        truth: what the observation of every state is compared with.
+        counted: where errors count; None where all do.
+    """
+
+    start: Float[Tensor, "replica sequence state"]
+    forcing: Forcing
+    inputs: Float[Tensor, "replica sequence step input"] | None
+    drive: Float[Tensor, "replica sequence step state"] | None
+    truth: Float[Tensor, "replica sequence step observed"]
+    counted: Bool[Tensor, "replica sequence step observed"] | None
+
+    def windows(self, first: int, last: int) -> Task:
+        """Some of the windows."""
+        forcing = self.forcing
+        strength = forcing.strength.expand_as(forcing.targets)[:, first:last]
+        some = [None if part is None else part[:, first:last] for part in (self.inputs, self.drive, self.counted)]
+        return Task(
+            self.start[:, first:last],
+            Forcing(forcing.targets[:, first:last], strength),
+            some[0],
+            some[1],
+            self.truth[:, first:last],
+            some[2],
+        )
 
 
 @dataclass(frozen=True)
@@ -82,30 +115,36 @@ class GeneralizedTeacherForcing:
 
     def errors(self, model: PiecewiseLinearNetwork, batch: Batch) -> Float[Tensor, "replica"]:
         """What is minimised, of each replica."""
-        deal = partial(windows, batch, replicas=model.replicas, training=model.training, least=3)
-        x, good = deal(self.series, model.observed)
-        x = model.standardised(x)
-        network, observation = model.piecewise_linear(), model.observation
-        targets = observation.targets(x[:, :, 1:-1])
-        strength = self._rule(model, network, targets) * observation.forced()
-        if good is not None:
-            strength = strength * good[:, :, 1:-1].all(-1, keepdim=True)
-        drive = None
-        if self.inputs is not None:
-            drive = model.drive(deal(self.inputs, model.inputs)[0][:, :, :-1])
-        start, steps = observation.start(x[:, :, 0]), x.shape[2] - 1
-        states = rollout(network, start, steps, forcing=Forcing(targets, strength), drive=drive, engine=self.engine)
-        if self.warm_up >= steps:
-            raise ValueError(f"warm_up: got {self.warm_up}, need less than the {steps} steps of a window")
-        gaps = (observation(states) - x[:, :, 1:])[:, :, self.warm_up :]
-        if good is not None:
-            good = (good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True))[:, :, self.warm_up :]
-        found = mean_squares(gaps, good)
+        task = self.task(model, batch)
+        steps = task.truth.shape[2]
+        states = rollout(
+            model.piecewise_linear(), task.start, steps, forcing=task.forcing, drive=task.drive, engine=self.engine
+        )
+        gaps = (model.observation(states) - task.truth)[:, :, self.warm_up :]
+        found = mean_squares(gaps, None if task.counted is None else task.counted[:, :, self.warm_up :])
         if self.latent_penalty:
             found = found + self.latent_penalty * model.penalty()
         if self.observation_penalty:
-            found = found + self.observation_penalty * observation.penalty()
+            found = found + self.observation_penalty * model.observation.penalty()
         return found
 
+    def task(self, model: PiecewiseLinearNetwork, batch: Batch) -> Task:
+        """What trajectories start from, are drawn towards and are compared with."""
+        deal = partial(windows, batch, replicas=model.replicas, training=model.training, least=3)
+        x, good = deal(self.series, model.observed)
+        if self.warm_up >= x.shape[2] - 1:
+            raise ValueError(f"warm_up: got {self.warm_up}, need less than the {x.shape[2] - 1} steps of a window")
+        x = model.standardised(x)
+        observation = model.observation
+        targets = observation.targets(x[:, :, 1:-1])
+        strength = self._rule(model, model.piecewise_linear(), targets) * observation.forced()
+        counted = None
+        if good is not None:
+            strength = strength * good[:, :, 1:-1].all(-1, keepdim=True)
+            counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
+        inputs = None if self.inputs is None else deal(self.inputs, model.inputs)[0][:, :, :-1]
+        drive = None if inputs is None else model.drive(inputs)
+        return Task(observation.start(x[:, :, 0]), Forcing(targets, strength), inputs, drive, x[:, :, 1:], counted)
 
-__all__ = ["GeneralizedTeacherForcing"]
+
+__all__ = ["GeneralizedTeacherForcing", "Task"]

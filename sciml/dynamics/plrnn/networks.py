@@ -5,6 +5,7 @@ Every parameter has a leading axis of replicas: seeds, or settings of training, 
 
 from __future__ import annotations
 
+import copy
 import math
 from abc import ABC, abstractmethod
 
@@ -65,6 +66,17 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
     def observed(self) -> int:
         """Numbers per instant of a series."""
         return self.observation.observed
+
+    def replica(self, index: int) -> PiecewiseLinearNetwork:
+        """A network of its own with the numbers of one replica."""
+        one = copy.deepcopy(self)
+        one.replicas = one.observation.replicas = 1
+        for part in one.modules():
+            for name, weight in list(part.named_parameters(recurse=False)):
+                setattr(part, name, nn.Parameter(weight.detach()[index : index + 1].clone(), weight.requires_grad))
+        for part, name in ((one, "strength"), (one.observation, "_none")):
+            setattr(part, name, part.get_buffer(name)[index : index + 1].clone())
+        return one
 
     @abstractmethod
     def piecewise_linear(self) -> PiecewiseLinear:
