@@ -23,7 +23,6 @@ class Task:
 
     Args:
         inputs: external, of every step; None where there are none.
-        drive: what they add to the states.
         truth: what the observation of every state is compared with.
         counted: where errors count; None where all do.
     """
@@ -31,7 +30,6 @@ class Task:
     start: Float[Tensor, "replica sequence state"]
     forcing: Forcing
     inputs: Float[Tensor, "replica sequence step input"] | None
-    drive: Float[Tensor, "replica sequence step state"] | None
     truth: Float[Tensor, "replica sequence step observed"]
     counted: Bool[Tensor, "replica sequence step observed"] | None
 
@@ -39,14 +37,13 @@ class Task:
         """Some of the windows."""
         forcing = self.forcing
         strength = forcing.strength.expand_as(forcing.targets)[:, first:last]
-        some = [None if part is None else part[:, first:last] for part in (self.inputs, self.drive, self.counted)]
+        some = [None if part is None else part[:, first:last] for part in (self.inputs, self.counted)]
         return Task(
             self.start[:, first:last],
             Forcing(forcing.targets[:, first:last], strength),
             some[0],
-            some[1],
             self.truth[:, first:last],
-            some[2],
+            some[1],
         )
 
 
@@ -115,11 +112,13 @@ class GeneralizedTeacherForcing:
 
     def errors(self, model: PiecewiseLinearNetwork, batch: Batch) -> Float[Tensor, "replica"]:
         """What is minimised, of each replica."""
-        task = self.task(model, batch)
+        return self.errors_of(model, self.task(model, batch))
+
+    def errors_of(self, model: PiecewiseLinearNetwork, task: Task) -> Float[Tensor, "replica"]:
+        """The same on a task at hand."""
+        drive = None if task.inputs is None else model.drive(task.inputs)
         steps = task.truth.shape[2]
-        states = rollout(
-            model.piecewise_linear(), task.start, steps, forcing=task.forcing, drive=task.drive, engine=self.engine
-        )
+        states = rollout(model.piecewise_linear(), task.start, steps, forcing=task.forcing, drive=drive, engine=self.engine)
         gaps = (model.observation(states) - task.truth)[:, :, self.warm_up :]
         found = mean_squares(gaps, None if task.counted is None else task.counted[:, :, self.warm_up :])
         if self.latent_penalty:
@@ -143,8 +142,7 @@ class GeneralizedTeacherForcing:
             strength = strength * good[:, :, 1:-1].all(-1, keepdim=True)
             counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
         inputs = None if self.inputs is None else deal(self.inputs, model.inputs)[0][:, :, :-1]
-        drive = None if inputs is None else model.drive(inputs)
-        return Task(observation.start(x[:, :, 0]), Forcing(targets, strength), inputs, drive, x[:, :, 1:], counted)
+        return Task(observation.start(x[:, :, 0]), Forcing(targets, strength), inputs, x[:, :, 1:], counted)
 
 
 __all__ = ["GeneralizedTeacherForcing", "Task"]

@@ -7,6 +7,7 @@ from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.levenberg_marquardt import levenberg_marquardt, normal_equations
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.rollout import rollout
+from sciml.dynamics.plrnn.strength import Kalman
 from sciml.training.polish import polish
 
 from .networks_of_all_kinds import networks
@@ -38,15 +39,9 @@ class _Errors(torch.nn.Module):
         self.model, self.objective, self.batch = model, objective, batch
 
     def forward(self):
-        task = self.objective.task(self.model, self.batch)
-        states = rollout(
-            self.model.piecewise_linear(),
-            task.start,
-            task.truth.shape[2],
-            forcing=task.forcing,
-            drive=task.drive,
-            engine="loop",
-        )
+        task, network = self.objective.task(self.model, self.batch), self.model.piecewise_linear()
+        drive = None if task.inputs is None else self.model.drive(task.inputs)
+        states = rollout(network, task.start, task.truth.shape[2], forcing=task.forcing, drive=drive, engine="loop")
         gaps = (self.model.observation(states) - task.truth)[:, :, self.objective.warm_up :]
         if task.counted is not None:
             gaps = gaps * task.counted[:, :, self.objective.warm_up :]
@@ -115,6 +110,14 @@ def test_what_is_told_is_the_objective_of_each_replica_and_none_rises():
     assert done.last == pytest.approx(objective.errors(model, batch).tolist(), rel=1e-12)
     assert all(last < first for first, last in zip(done.first, done.last, strict=True))
     assert done.iterations == (3, 3, 3)
+
+
+def test_the_strength_is_that_of_the_network_as_it_came():
+    objective, (model, batch) = GeneralizedTeacherForcing(Kalman(1e-3)), planted()
+    task = objective.task(model.eval(), batch)
+    done = levenberg_marquardt(model, objective, batch, iterations=3)
+    assert done.last == pytest.approx(objective.errors_of(model, task).tolist(), rel=1e-12)
+    assert done.last != pytest.approx(objective.errors(model, batch).tolist(), rel=1e-12)
 
 
 def test_a_replica_comes_to_where_it_would_come_alone():

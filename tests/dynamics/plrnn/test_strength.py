@@ -5,11 +5,13 @@ import math
 import pytest
 import torch
 
+from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.strength import (
     Adaptive,
     Annealed,
     Constant,
+    Kalman,
     LyapunovMatched,
     Sparse,
     log_norm_of_product,
@@ -118,3 +120,44 @@ def test_replicas_may_have_strengths_of_their_own():
 def test_numbers_out_of_range_are_named(wrong, told):
     with pytest.raises((ValueError, TypeError), match=told):
         wrong()
+
+
+def test_the_gain_at_a_constant_is_that_of_the_running_mean():
+    model = diagonal(1.0)
+    found = Kalman(0.0)(model, model.piecewise_linear(), torch.randn(1, 2, 50, 1, dtype=torch.float64))
+    assert torch.allclose(found[0, :, :, 0], 1 / torch.arange(2, 52, dtype=torch.float64).expand(2, -1), rtol=1e-12)
+
+
+@pytest.mark.parametrize(("slope", "drift"), [(1.1, 0.0), (0.9, 1e-3), (1.0, 1e-4), (2.0, 0.1)])
+def test_the_gain_of_a_line_comes_to_that_of_the_stationary_filter(slope, drift):
+    model = diagonal(slope)
+    found = Kalman(drift)(model, model.piecewise_linear(), torch.zeros(1, 1, 2000, 1, dtype=torch.float64))
+    # p = slope² p / (p + 1) + drift
+    half = (slope**2 + drift - 1) / 2
+    p = half + math.sqrt(half**2 + drift)
+    assert float(found[0, 0, -1, 0]) == pytest.approx(p / (p + 1), rel=1e-9)
+
+
+def test_the_gain_leaves_less_error_of_a_true_map_than_any_constant():
+    # Up a slow slope, 1.05 z + 0.01, then back from above 0.9 by a steep one.
+    model = ShallowPLRNN(1, 1, clipped=False).double()
+    with torch.no_grad():
+        numbers = {"decay": 1.05, "shift": 0.01, "inner": 1.0, "offset": -0.9, "weight": -10.05}
+        for name, value in numbers.items():
+            model.get_parameter(name).fill_(value)
+        start = torch.linspace(0.1, 0.9, 64, dtype=torch.float64)[None, :, None]
+        clean = torch.cat([start[:, :, None], model(start, 300)], 2)[0, :, 100:]
+        generator = torch.Generator().manual_seed(0)
+        noisy = clean + 1e-3 * torch.randn(clean.shape, dtype=torch.float64, generator=generator)
+        rules = (Kalman(0.0), 0.02, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 0.9, 0.95, 1.0)
+        errors = [float(GeneralizedTeacherForcing(rule, warm_up=20)(model, {"state": noisy})) for rule in rules]
+    noise = 1e-6
+    assert errors[0] - noise < 0.7 * (min(errors[1:]) - noise)
+
+
+def test_the_gain_is_refused_where_states_are_not_seen():
+    model = ShallowPLRNN(3, 8, observed=2)
+    with pytest.raises(ValueError, match="observed: got 2 of 3 states"):
+        Kalman()(model, model.piecewise_linear(), torch.zeros(1, 1, 5, 3))
+    with pytest.raises(ValueError, match="drift: got -1"):
+        Kalman(-1)
