@@ -8,7 +8,8 @@ python benchmarks/deeponet.py [--quick] [--device cuda] [--out docs/results/deep
    DeepXDE's aligned class and its class with the zero-coordinate shift.
 
 Each case runs in a process of its own, in turns, and tells seconds per step, from runs of two lengths so that start and end
-cost nothing, and the memory it needs above that of the libraries. The peer comes with the extra `compare`.
+cost nothing, and the memory it needs above that of the libraries. The peer comes with the extra `compare`. Then the memory of
+answers at 10^8 points, which are made and answered in pieces.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from _report import Figure, report
 
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.deeponet import DeepONet
+from sciml.operators.deeponet.factorised import in_pieces
 from sciml.operators.deeponet.networks import MLP, Chain, PeriodicFeatures
 from sciml.operators.deeponet.objectives import FunctionsAtPoints, SquaredError, Sum
 from sciml.operators.deeponet.physics import Boundary, Residual
@@ -42,6 +44,7 @@ RATE = 1e-3
 FUNCTIONS, POINTS, SENSORS = 1000, 128, 128
 BATCH, COLLOCATION, SIDE, START, EQUATION_SENSORS = 50, 4000, 200, 100, 50
 DIFFUSION, REACTION = 0.01, 0.01
+POINTS_OF_PREDICTION = 10**8
 
 
 def burgers_data() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -117,6 +120,22 @@ def smooth_functions(x: np.ndarray) -> np.ndarray:
     generator = np.random.default_rng(SEED)
     amplitude = generator.standard_normal((BATCH, 6)) / (1 + np.arange(6))
     return (amplitude @ np.sin(np.pi * np.outer(1 + np.arange(6), x) + np.arange(6)[:, None])).astype(np.float32)
+
+
+def at_many_points(device: str) -> Callable[[int], None]:
+    """Ten functions at POINTS_OF_PREDICTION points, of whose answers nothing is kept."""
+    torch.manual_seed(SEED)
+    model = DeepONet(MLP((101, 40, 40), "relu"), MLP((2, 40, 40), "relu", last_activation=True)).to(device)
+    u, piece = torch.randn(10, 101, device=device), 2**16
+    count = -(-POINTS_OF_PREDICTION // piece)
+
+    def run(steps: int) -> None:
+        for _ in range(steps):
+            total = torch.zeros((), device=device)
+            for answers in in_pieces(model, u, (torch.rand(piece, 2, device=device) for _ in range(count))):
+                total += answers.sum()
+
+    return run
 
 
 def stepping(
@@ -202,6 +221,22 @@ CASES: dict[str, Callable[[str], Callable[[int], None]]] = {
 }
 
 
+PREDICTION = "10^8 points"
+
+
+def measured_once(device: str) -> dict[str, float]:
+    """Seconds and MiB of the answers at 10^8 points, in this process."""
+    run = at_many_points(device)
+    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter()
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+    run(1)
+    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
+    if device == "cuda":
+        memory = torch.cuda.max_memory_allocated() / 2**20
+    return {"step": time.perf_counter() - begin, "memory": memory}
+
+
 def measure(case: str, device: str, seconds: float) -> dict[str, float]:
     """Seconds per step and MiB of memory, in this process."""
     run = CASES[case](device)
@@ -254,11 +289,12 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="shorter runs, once")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--out", type=Path)
-    parser.add_argument("--case", choices=CASES, help="measure this one here and print it as JSON")
+    parser.add_argument("--case", choices=(*CASES, PREDICTION), help="measure this one here and print it as JSON")
     parser.add_argument("--seconds", type=float, default=2.0)
     given = parser.parse_args()
     if given.case:
-        print(json.dumps(measure(given.case, given.device, given.seconds)))
+        alone = measured_once(given.device) if given.case == PREDICTION else measure(given.case, given.device, given.seconds)
+        print(json.dumps(alone))
         return 0
     rounds, seconds = (1, 0.7) if given.quick else (3, 4.0)
     found: dict[str, list[dict[str, float]]] = {case: [] for case in CASES}
@@ -272,16 +308,16 @@ def main() -> int:
     ours, aligned, shifted = (
         step[f"equation, {name}"] for name in ("ours", "DeepXDE aligned", "DeepXDE zero-coordinate shift")
     )
-    peer, many = step["data, DeepXDE"], step["many points, DeepXDE"]
+    peer, dense = step["data, DeepXDE"], step["many points, DeepXDE"]
     gpu = given.device != "cpu"
     text = f"{peer * 1e3:.2f} ms a step; products alone bound it at {bound(given.device) * 1e3:.2f} ms"
     figures = [
         Figure("steps/s of DeepXDE, Burgers shape", peer / step["data, ours"], 5.0 if gpu else 1.3, text),
         Figure(
             "steps/s of DeepXDE, 5,082 points, by Gram matrices",
-            many / step["many points, ours by Gram matrices"],
+            dense / step["many points, ours by Gram matrices"],
             1.0,
-            f"{many * 1e3:.1f} ms a step, ours by prediction {step['many points, ours by prediction'] * 1e3:.1f} ms",
+            f"{dense * 1e3:.1f} ms a step, ours by prediction {step['many points, ours by prediction'] * 1e3:.1f} ms",
         ),
         Figure("steps/s of DeepXDE's aligned class, equation", aligned / ours, 10.0, f"{aligned * 1e3:.1f} ms a step"),
         Figure("steps/s of its zero-coordinate shift, equation", shifted / ours, 1.0, f"{shifted * 1e3:.1f} ms a step"),
@@ -290,6 +326,9 @@ def main() -> int:
     part = memory["equation, ours"] / memory["equation, DeepXDE aligned"]
     text = f"{memory['equation, ours']:.0f} of {memory['equation, DeepXDE aligned']:.0f} MiB"
     figures.append(Figure("memory of DeepXDE's aligned class, equation", part, 0.2, text, given.device))
+    many = in_process(PREDICTION, given.device, seconds)
+    text = f"ten functions, {many['step']:.0f} s; the answers alone are {10 * 4 * POINTS_OF_PREDICTION / 2**20:,.0f} MiB"
+    figures.append(Figure("MiB for answers at 10^8 points", many["memory"], 256, text, given.device))
     return report(figures, "deeponet", given.out, seed=SEED)
 
 
