@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import resource
+import subprocess
 import sys
 from functools import partial
 from pathlib import Path
@@ -22,11 +23,12 @@ from _report import Figure, print_table, report, seconds
 from torch import Tensor
 
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
+from sciml.dynamics.plrnn.levenberg_marquardt import levenberg_marquardt
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.newton import newton_states
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
 from sciml.dynamics.plrnn.rollout import Engine, Forcing, rollout
-from sciml.dynamics.plrnn.strength import Constant, Strength, matched
+from sciml.dynamics.plrnn.strength import Bounded, Constant, Kalman, Strength, matched
 
 SEED = 20261129
 REPLICAS, SEQUENCES, ALPHA = 20, 16, 0.1
@@ -132,7 +134,7 @@ def rates(latent: int, hidden: int, steps: int, repeats: int, device: str) -> di
 
 
 def trained(series: Tensor, updates: int, alpha: float | Strength, replicas: int = 1) -> ShallowPLRNN:
-    """A network after some updates of Adam on windows of 50 steps."""
+    """A network after some updates of Adam on windows of 50 steps, and damped Gauss-Newton steps on windows of 200."""
     torch.manual_seed(SEED)
     model = ShallowPLRNN(3, 50, replicas=replicas)
     objective = GeneralizedTeacherForcing(alpha, warm_up=10)
@@ -144,6 +146,9 @@ def trained(series: Tensor, updates: int, alpha: float | Strength, replicas: int
         our_update(model, objective, single[first[:, None] + torch.arange(51)])
         rule.step()
         fall.step()
+    windows = series.unfold(0, 201, 160).movedim(-1, 1).double()
+    for _ in range(3):
+        levenberg_marquardt(model, GeneralizedTeacherForcing(Kalman(), warm_up=40), {"state": windows}, iterations=12)
     return model
 
 
@@ -155,17 +160,19 @@ def sweeps(network: PiecewiseLinear, series: Tensor, alpha: float, steps: int) -
     return counts
 
 
-def gradient_sizes(network: PiecewiseLinear, series: Tensor, alpha: float) -> tuple[float, float]:
-    """log10 of the largest norm of dz_t / dz_1 over t, and of the last."""
-    forcing = Forcing(series[None, None, 1:-1], torch.full((1, 1, 1, 1), alpha, dtype=series.dtype))
+def gradient_sizes(network: PiecewiseLinear, series: Tensor, strength: Tensor) -> tuple[float, float]:
+    """log10 of the largest norm of dz_t / dz_1 over t, z_1 the first state that was forced, and of the last."""
+    forcing = Forcing(series[None, None, 1:-1], strength)
     states = rollout(network, series[None, None, 0], len(series) - 1, forcing=forcing)
     entered = torch.lerp(states[:, :, :-1], forcing.targets, forcing.strength)
     product, size, sizes = torch.eye(3, dtype=series.dtype), 0.0, []
-    for matrix in (1 - alpha) * network.jacobian(entered)[0, 0]:
+    left = 1 - strength.expand(1, 1, len(series) - 2, 1)[0, 0, 1:]
+    # Before it is forced a state is as far as its gradient ever comes; after that a part of it is left.
+    for matrix, part in zip(network.jacobian(entered)[0, 0, :-1], left, strict=True):
         product = matrix @ product
         norm = torch.linalg.matrix_norm(product, 2)
-        product, size = product / norm, size + float(norm.log10())
-        sizes.append(size)
+        sizes.append(size + float(norm.log10()))
+        product, size = product * part / norm, sizes[-1]
     return max(sizes), sizes[-1]
 
 
@@ -178,25 +185,31 @@ def parallel_in_time(model: ShallowPLRNN, series: Tensor, steps: int, device: st
     return times["fused"] / times["newton"]
 
 
-def memory(model: ShallowPLRNN, series: Tensor, steps: int) -> float:
-    """MiB by which an update over so many steps by Newton's method raises the peak of this process."""
+def memory() -> float:
+    """MiB by which an update over 10^5 steps by Newton's method raises the peak of this process."""
+    torch.manual_seed(SEED)
+    model, series = ShallowPLRNN(3, 50), torch.randn(1, 100_001, 3).cumsum(1) / 300
+    our_update(model, GeneralizedTeacherForcing(0.1), series[:, :50])  # what is only loaded once
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    our_update(model.float(), GeneralizedTeacherForcing(0.1, engine="newton"), series[None, : steps + 1].float())
+    our_update(model, GeneralizedTeacherForcing(0.1, engine="newton"), series)
     return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats, a network trained less, shorter sequences")
+    parser.add_argument("--memory", action="store_true", help="only measure memory, in this process")
     parser.add_argument("--device", default="cpu", help="where the engines are timed")
     parser.add_argument("--out", type=Path, help="write the figures to this file")
     given = parser.parse_args()
     torch.set_num_threads(1)
     figures = []
-    if not given.quick:  # first of all, as the peak of a process never falls
-        torch.manual_seed(SEED)
-        used = memory(ShallowPLRNN(3, 50), lorenz63(100_002), 100_000)
-        figures.append(Figure("peak memory of an update over T = 1e5, parallel in time, MiB", used, 1024))
+    if given.memory:
+        print(memory())
+        return 0
+    used = float(subprocess.run([sys.executable, __file__, "--memory"], capture_output=True, text=True, check=True).stdout)
+    text = f"its states are {100_000 * 3 * 4 / 2**20:.1f} MiB, its Jacobians {100_000 * 9 * 4 / 2**20:.1f}"
+    figures.append(Figure("peak memory of an update over T = 1e5, parallel in time, MiB", used, 256, text))
     for name, latent, hidden, steps in (("Lorenz-63", 3, 50, 200), ("ECG", 5, 250, 200)):
         found = rates(latent, hidden, steps, 1 if given.quick else 5, given.device)
         print_table(("engine", "sequences/s"), [(engine, f"{rate:.0f}") for engine, rate in found.items()])
@@ -223,14 +236,24 @@ def main() -> int:
         worst = max(sum(c) for c in counts.values())
         told = f"clean data {counts['clean']}, noisy {counts['noisy']}, at random initialisation {untrained[:5]}"
         figures.append(Figure(f"Newton sweeps, T = {long}, alpha = {alpha}", worst, 6, told))
+    some, targets = noisy[: long + 1], noisy[None, None, 1:long]
     alpha = torch.tensor([0.5], dtype=torch.float64)
     for _ in range(20):  # with memory, as in training
-        alpha = 0.7 * alpha + 0.3 * matched(network, noisy[None, None, :long], alpha)
-    peak, end = gradient_sizes(network, noisy[: long + 1], float(alpha))
-    told = f"matched alpha {float(alpha):.4f}; at 0.05: end {gradient_sizes(network, noisy[: long + 1], 0.05)[1]:.0f}"
+        alpha = 0.7 * alpha + 0.3 * matched(network, targets, alpha)
+    rules = {
+        f"matched, {float(alpha):.4f}": alpha.view(1, 1, 1, 1),
+        "0.05": torch.full((1, 1, 1, 1), 0.05, dtype=torch.float64),
+        "Kalman gains": Kalman()(model, network, targets),
+        "bounded": Bounded()(model, network, targets),
+    }
+    sizes = {name: gradient_sizes(network, some, strength) for name, strength in rules.items()}
+    print_table(
+        ("alpha", "log10 of the peak", "at the end"), [(name, f"{a:.1f}", f"{b:.1f}") for name, (a, b) in sizes.items()]
+    )
+    (peak, end), others = sizes.pop("bounded"), ", ".join(f"{name}: {a:.1f}, {b:.1f}" for name, (a, b) in sizes.items())
     figures += [
-        Figure(f"gradients over T = {long}: log10 of the peak", peak, 3, told),
-        Figure(f"gradients over T = {long}: log10 at the end", end, -8, told, better="higher"),
+        Figure(f"gradients over T = {long}, alpha bounded: log10 of the peak", peak, 3, f"peak, end; {others}"),
+        Figure(f"gradients over T = {long}, alpha bounded: log10 at the end", end, -8, better="higher"),
     ]
     ratio = parallel_in_time(model, noisy, long, given.device)
     bound = 100 if given.device.startswith("cuda") else 0

@@ -208,10 +208,51 @@ class Kalman(Strength):
         Raises:
             ValueError: some states are not forced.
         """
-        if not bool(model.observation.forced().all()):
-            raise ValueError(f"observed: got {model.observed} of {model.latent} states, need all for the covariance of errors")
+        _all_forced(model)
         with torch.no_grad():
             return _gains(network.detached(), targets, self.drift)
+
+
+@dataclass(frozen=True)
+class Bounded(Strength):
+    """For every instant as little as keeps the gradient by the first one bounded, so that over any length it stays alive.
+
+    G is the derivative of the state by the first target, along the trajectory as it is forced; wherever its norm has grown
+    above `limit`, alpha = 1 - limit / norm brings it back there, and elsewhere alpha is 0. The first target is taken as it is.
+
+    Args:
+        limit: of the Frobenius norm after forcing; before it, it may be larger by what one step does.
+    """
+
+    limit: float = 10.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.limit < float("inf"):
+            raise ValueError(f"limit: got {self.limit}, need a number above 0")
+
+    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+        """Alpha of every instant.
+
+        Raises:
+            ValueError: some states are not forced.
+        """
+        _all_forced(model)
+        network = network.detached()
+        with torch.no_grad():
+            z, strengths = targets[:, :, 0], [torch.ones_like(targets[:, :, 0, :1])]
+            product = torch.eye(model.latent, dtype=z.dtype, device=z.device).expand(*z.shape, -1)
+            for t in range(1, targets.shape[2]):
+                product = network.jacobian(z) @ product
+                norm = product.flatten(2).norm(dim=2, keepdim=True)
+                strengths.append((1 - self.limit / norm).clamp(min=0))
+                product = product * (1 - strengths[-1]).unsqueeze(-1)
+                z = torch.lerp(network(z), targets[:, :, t], strengths[-1])
+        return torch.stack(strengths, 2)
+
+
+def _all_forced(model: PiecewiseLinearNetwork) -> None:
+    if not bool(model.observation.forced().all()):
+        raise ValueError(f"observed: got {model.observed} of {model.latent} states, need all, those unseen are not forced")
 
 
 def _gains(network: PiecewiseLinear, targets: Tensor, drift: float) -> Tensor:
@@ -296,6 +337,7 @@ def _check_rule(first: float, decay: float, every: int) -> None:
 __all__ = [
     "Adaptive",
     "Annealed",
+    "Bounded",
     "Constant",
     "Estimator",
     "Kalman",

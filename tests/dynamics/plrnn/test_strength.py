@@ -7,9 +7,11 @@ import torch
 
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
+from sciml.dynamics.plrnn.rollout import Forcing, rollout
 from sciml.dynamics.plrnn.strength import (
     Adaptive,
     Annealed,
+    Bounded,
     Constant,
     Kalman,
     LyapunovMatched,
@@ -138,13 +140,19 @@ def test_the_gain_of_a_line_comes_to_that_of_the_stationary_filter(slope, drift)
     assert float(found[0, 0, -1, 0]) == pytest.approx(p / (p + 1), rel=1e-9)
 
 
-def test_the_gain_leaves_less_error_of_a_true_map_than_any_constant():
-    # Up a slow slope, 1.05 z + 0.01, then back from above 0.9 by a steep one.
+def slow_and_steep():
+    """Up a slow slope, z' = 1.05 z + 0.01, then back from above 0.9 by a steep one."""
     model = ShallowPLRNN(1, 1, clipped=False).double()
+    numbers = {"decay": 1.05, "shift": 0.01, "inner": 1.0, "offset": -0.9, "weight": -10.05}
     with torch.no_grad():
-        numbers = {"decay": 1.05, "shift": 0.01, "inner": 1.0, "offset": -0.9, "weight": -10.05}
         for name, value in numbers.items():
             model.get_parameter(name).fill_(value)
+    return model
+
+
+def test_the_gain_leaves_less_error_of_a_true_map_than_any_constant():
+    model = slow_and_steep()
+    with torch.no_grad():
         start = torch.linspace(0.1, 0.9, 64, dtype=torch.float64)[None, :, None]
         clean = torch.cat([start[:, :, None], model(start, 300)], 2)[0, :, 100:]
         generator = torch.Generator().manual_seed(0)
@@ -155,9 +163,38 @@ def test_the_gain_leaves_less_error_of_a_true_map_than_any_constant():
     assert errors[0] - noise < 0.7 * (min(errors[1:]) - noise)
 
 
-def test_the_gain_is_refused_where_states_are_not_seen():
+def test_gradients_over_thousands_of_steps_are_bounded_and_alive():
+    model, random = slow_and_steep(), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        orbit = model(torch.full((1, 1, 1), 0.5, dtype=torch.float64), 3000)[0, 0]
+    series = orbit + 1e-3 * torch.randn(orbit.shape, generator=random, dtype=torch.float64)
+    network, targets = model.piecewise_linear().detached(), series[None, None, 1:-1]
+    free = log_norm_of_product(network.jacobian(targets[0, :, :200][None]))
+    assert float(free) > 20  # e^20 after 200 steps
+    strength = Bounded(10.0)(model, network, targets)
+    states = rollout(network, series[None, None, 0], len(series) - 1, forcing=Forcing(targets, strength))
+    entered = torch.lerp(states[:, :, :-1], targets, strength)
+    product, norms = torch.eye(1, dtype=torch.float64), []
+    for matrix, alpha in zip(network.jacobian(entered)[0, 0, :-1], strength[0, 0, 1:], strict=True):
+        product = (1 - alpha) * (matrix @ product)
+        norms.append(float(torch.linalg.matrix_norm(product)))
+    assert max(norms) < 10 * (1 + 1e-9)
+    assert min(norms) > 0.1
+
+
+def test_nothing_is_forced_where_nothing_grows():
+    model = diagonal(0.9, 0.5)
+    found = Bounded(2.0)(model, model.piecewise_linear(), torch.zeros(1, 2, 30, 2, dtype=torch.float64))
+    assert torch.equal(found[:, :, 1:], torch.zeros(1, 2, 29, 1, dtype=torch.float64))
+
+
+def test_rules_that_follow_errors_are_refused_where_states_are_not_seen():
     model = ShallowPLRNN(3, 8, observed=2)
     with pytest.raises(ValueError, match="observed: got 2 of 3 states"):
         Kalman()(model, model.piecewise_linear(), torch.zeros(1, 1, 5, 3))
+    with pytest.raises(ValueError, match="observed: got 2 of 3 states"):
+        Bounded()(model, model.piecewise_linear(), torch.zeros(1, 1, 5, 3))
+    with pytest.raises(ValueError, match="limit: got 0"):
+        Bounded(0.0)
     with pytest.raises(ValueError, match="drift: got -1"):
         Kalman(-1)
