@@ -66,7 +66,7 @@ class Preset:
 
 PRESETS = {
     "quick": Preset("lorenz-63", 4, 50, 2000, 2, frames=5000, orbit=5000),
-    "full": Preset("lorenz-63", 20, 50, 8000, 4),
+    "full": Preset("lorenz-63", 20, 50, 8000, 8),
 }
 INTERVAL = 0.01
 SEQUENCES = 16
@@ -89,8 +89,6 @@ def made(preset: Preset) -> tuple[Path, str, Tensor, Tensor]:
 def refine(model: nn.Module, name: str, noisy: Tensor, rounds: int) -> None:
     """On windows whose counted parts lie end to end."""
     assert isinstance(model, ShallowPLRNN)
-    if noisy.shape[1] <= STEPS[1]:
-        raise ValueError(f"series: got {noisy.shape[1]} instants, need more than {STEPS[1]}")
     filtered = GeneralizedTeacherForcing(Kalman(), series=name, warm_up=WARM_UP[1])
     windows = noisy.unfold(1, STEPS[1] + 1, STEPS[1] - WARM_UP[1]).movedim(-1, 2).flatten(0, 1)
     for _ in range(rounds):
@@ -101,6 +99,8 @@ def refine(model: nn.Module, name: str, noisy: Tensor, rounds: int) -> None:
 
 def main(preset: Preset, train: Path | None, test: Path | None, device: str, out: Path | None, seed: int) -> Reconstruction:
     """Learn from `train`, or from the set of the preset, made if need be; then measure."""
+    if (train is None) != (test is None):
+        raise ValueError("--train, --test: got one of them, need both or neither")
     if train is None or test is None:
         train, name, truth, other = made(preset)
     else:
@@ -109,6 +109,9 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
             torch.from_numpy(np.load(test)),
             torch.from_numpy(np.load(train)),
         )
+    noisy = next(iter(stream(train, batch_size=1, dtype=torch.float64)))[name]
+    if noisy.shape[1] <= STEPS[1]:
+        raise ValueError(f"{train}: got {noisy.shape[1]} instants, need more than {STEPS[1]}")
     sequences = SEQUENCES * preset.replicas
     samples = stream(train, batch_size=sequences, seed=seed, window=Window(STEPS[0] + 1, 0), device=device)
     units = Normaliser.of(stream(train, batch_size=64, window=Window(1, 0)), [name])
@@ -118,7 +121,6 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
     optimiser = Adam(4e-3, schedule=OneCycle(warmup=0.05, end=1e-2))
     out = out or Path("results") / preset.name
     run = fit(model, objective, samples, steps=preset.updates, optimiser=optimiser, out=out)
-    noisy = next(iter(stream(train, batch_size=1, dtype=torch.float64)))[name]
     refine(run.model, name, noisy.to(device), preset.rounds)
     given, asked = fields_of(samples, samples.inputs), fields_of(samples, samples.targets)
     save(out / "refined.pt", run.model, domain=None, inputs=given, targets=asked, window=samples.window)

@@ -187,10 +187,13 @@ def reconstruct(
         test: which nothing was chosen on.
         train: another true series, whose score is the floor; its first instants, as many as the test has.
     Raises:
-        ValueError: a model of another number of components, or a test series that is not finite.
+        ValueError: a model or a training series of another number of components, or a series that is not finite.
     """
-    if not bool(test.isfinite().all()):
-        raise ValueError("test: has values that are not finite; give a stretch without gaps")
+    for name, series in (("test", test), ("train", test if train is None else train)):
+        if series.ndim != 2 or series.shape[1] != test.shape[1]:
+            raise ValueError(f"{name}: got shape {tuple(series.shape)}, need (time, {test.shape[-1]} components)")
+        if not bool(series.isfinite().all()):
+            raise ValueError(f"{name}: has values that are not finite; give a stretch without gaps")
     scale = test.std(0) if protocol.standardised else torch.ones_like(test[0])
     rows = [_row(name, model, test, scale, protocol) for name, model in models.items()]
     test = test / scale
@@ -211,6 +214,8 @@ def reconstruct(
 
 def free_run(model: Forecaster, test: Float[Tensor, "time observed"], protocol: Protocol = _PUBLISHED) -> Tensor:
     """What each replica makes of the length of the test series, (replica, time, observed), behind the transient."""
+    weights = list(model.parameters()) if isinstance(model, nn.Module) else []
+    test = test.to(next((w for w in weights if w.is_floating_point()), test))
     begin = test[: model.context].expand(model.replicas, 1, -1, -1)
     dropped = int(protocol.transient * len(test))
     return model.forecast(begin, dropped + len(test))[:, 0, dropped:]

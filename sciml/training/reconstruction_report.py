@@ -99,7 +99,7 @@ def network_facts(
 
 def states_of(model: PiecewiseLinearNetwork, series: Float[Tensor, "time observed"]) -> Float[Tensor, "replica start state"]:
     """A hundred states of the network at instants of a series."""
-    some = series[:: max(1, len(series) // 100)].to(model.decay.dtype)
+    some = series[:: max(1, len(series) // 100)].to(model.decay)
     with torch.no_grad():
         return model.observation.start(model.standardised(some.expand(model.replicas, -1, -1))).double()
 

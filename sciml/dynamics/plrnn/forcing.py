@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
+import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -35,16 +37,16 @@ class Task:
 
     def windows(self, first: int, last: int) -> Task:
         """Some of the windows."""
-        forcing = self.forcing
-        strength = forcing.strength.expand_as(forcing.targets)[:, first:last]
-        some = [None if part is None else part[:, first:last] for part in (self.inputs, self.counted)]
-        return Task(
-            self.start[:, first:last],
-            Forcing(forcing.targets[:, first:last], strength),
-            some[0],
-            self.truth[:, first:last],
-            some[1],
-        )
+        return self._each(lambda part: part[:, first:last])
+
+    def replica(self, index: int) -> Task:
+        """What one replica sees, still with an axis of replicas."""
+        return self._each(lambda part: part[index : index + 1])
+
+    def _each(self, change: Callable[[Tensor], Tensor]) -> Task:
+        inputs, counted = (None if part is None else change(part) for part in (self.inputs, self.counted))
+        targets, strength = self.forcing.targets, self.forcing.strength.expand_as(self.forcing.targets)
+        return Task(change(self.start), Forcing(change(targets), change(strength)), inputs, change(self.truth), counted)
 
 
 @dataclass(frozen=True)
@@ -131,18 +133,35 @@ class GeneralizedTeacherForcing:
         """What trajectories start from, are drawn towards and are compared with."""
         deal = partial(windows, batch, replicas=model.replicas, training=model.training, least=3)
         x, good = deal(self.series, model.observed)
+        if not x.shape[1]:
+            raise ValueError(f"{self.series}: got no window, need at least one")
+        if x.dtype != model.decay.dtype:
+            raise ValueError(f"{self.series}: got {x.dtype}, the network is {model.decay.dtype}; convert one of them")
         if self.warm_up >= x.shape[2] - 1:
             raise ValueError(f"warm_up: got {self.warm_up}, need less than the {x.shape[2] - 1} steps of a window")
+        if self.inputs is None and model.inputs:
+            raise ValueError(f"inputs: got None, the network has {model.inputs} of them; say which variable they are")
         x = model.standardised(x)
-        observation = model.observation
-        targets = observation.targets(x[:, :, 1:-1])
-        strength = self._rule(model, model.piecewise_linear(), targets) * observation.forced()
-        counted = None
-        if good is not None:
-            strength = strength * good[:, :, 1:-1].all(-1, keepdim=True)
-            counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
         inputs = None if self.inputs is None else deal(self.inputs, model.inputs)[0][:, :, :-1]
-        return Task(observation.start(x[:, :, 0]), Forcing(targets, strength), inputs, x[:, :, 1:], counted)
+        drive = None if inputs is None else model.drive(inputs).detach()
+        observation = model.observation
+        start, targets, there, counted = observation.start(x[:, :, 0]), observation.targets(x[:, :, 1:-1]), None, None
+        if good is not None:
+            there = good[:, :, 1:-1].all(-1)
+            targets = _last_good(targets, there)
+            counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
+        strength = self._rule(model, model.piecewise_linear(), targets, drive=drive, good=there) * observation.forced()
+        if there is not None:
+            strength = strength * there.unsqueeze(-1)
+        return Task(start, Forcing(targets, strength), inputs, x[:, :, 1:], counted)
+
+
+def _last_good(targets: Tensor, good: Tensor) -> Tensor:
+    """Each instant, or the last before it that is good; the first good one where there is none before."""
+    number = torch.arange(targets.shape[2], device=targets.device).expand(good.shape)
+    last = torch.where(good, number, -1).cummax(2).values
+    first = good.to(torch.uint8).argmax(2, keepdim=True)
+    return targets.gather(2, torch.where(last < 0, first, last).unsqueeze(-1).expand_as(targets))
 
 
 __all__ = ["GeneralizedTeacherForcing", "Task"]

@@ -68,7 +68,13 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
         return self.observation.observed
 
     def replica(self, index: int) -> PiecewiseLinearNetwork:
-        """A network of its own with the numbers of one replica."""
+        """A network of its own with the numbers of one replica.
+
+        Raises:
+            ValueError: no replica of this number.
+        """
+        if not 0 <= index < self.replicas:
+            raise ValueError(f"index: got {index}, need 0 to {self.replicas - 1}")
         one = copy.deepcopy(self)
         one.replicas = one.observation.replicas = 1
         for part in one.modules():

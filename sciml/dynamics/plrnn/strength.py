@@ -9,7 +9,7 @@ from types import MappingProxyType
 from typing import Literal
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 from sciml.dynamics.plrnn.networks import PiecewiseLinearNetwork
@@ -29,8 +29,17 @@ class Strength(ABC):
         model: PiecewiseLinearNetwork,
         network: PiecewiseLinear,
         targets: Float[Tensor, "replica sequence between state"],
+        *,
+        drive: Float[Tensor, "replica sequence step state"] | None = None,
+        good: Bool[Tensor, "replica sequence between"] | None = None,
     ) -> Float[Tensor, "replica one #between one"]:
-        """For each replica, and instant where they differ; in training the rule may go on from here."""
+        """For each replica, and instant where they differ; in training the rule may go on from here.
+
+        Args:
+            targets: of the instants between first and last; where values are missing, the last good ones.
+            drive: what external inputs add to the state in each step, the first of them away from the first instant.
+            good: which targets there are. The others are not forced, whatever the rule says.
+        """
 
 
 @dataclass(frozen=True)
@@ -48,7 +57,15 @@ class Constant(Strength):
         if not values or not all(0 <= value <= 1 for value in values):
             raise ValueError(f"alpha: got {self.alpha}, need numbers between 0 and 1")
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha."""
         values = [self.alpha] * model.replicas if isinstance(self.alpha, float | int) else list(self.alpha)
         if len(values) != model.replicas:
@@ -74,7 +91,15 @@ class Annealed(Strength):
                 f"alpha: got {self.first} to {self.last} in {self.updates} updates, need numbers above 0 up to 1 and at least 1"
             )
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha of this update."""
         part = (model.get_buffer("updates").to(targets.dtype) / self.updates).clamp(max=1)
         return (self.first * (self.last / self.first) ** part).expand(model.replicas).view(-1, 1, 1, 1)
@@ -94,7 +119,15 @@ class Sparse(Strength):
         if self.interval < 1:
             raise ValueError(f"interval: got {self.interval}, need at least 1")
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """1 or 0 for every instant."""
         number = torch.arange(1, targets.shape[2] + 1, device=targets.device)
         return (number % self.interval == 0).to(targets.dtype).view(1, 1, -1, 1).expand(model.replicas, -1, -1, -1)
@@ -123,7 +156,15 @@ class Adaptive(Strength):
             raise ValueError(f"estimator: got {self.estimator!r}, need one of {', '.join(_ESTIMATORS)}")
         _check_rule(self.first, self.decay, self.every)
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha now, after a look at the Jacobians where one is due."""
 
         def follow(alpha: Tensor) -> Tensor:
@@ -156,11 +197,19 @@ class LyapunovMatched(Strength):
     def __post_init__(self) -> None:
         _check_rule(self.first, self.decay, self.every)
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha now, after a look at the Jacobians where one is due."""
 
         def follow(alpha: Tensor) -> Tensor:
-            return self.decay * alpha + (1 - self.decay) * matched(network.detached(), targets, alpha)
+            return self.decay * alpha + (1 - self.decay) * matched(network.detached(), targets, alpha, drive=drive, good=good)
 
         return _followed(model, self.first, self.every, follow)
 
@@ -169,14 +218,21 @@ def matched(
     network: PiecewiseLinear,
     targets: Float[Tensor, "replica sequence between state"],
     alpha: Float[Tensor, "replica"],
+    *,
+    drive: Float[Tensor, "replica sequence step state"] | None = None,
+    good: Bool[Tensor, "replica sequence between"] | None = None,
 ) -> Float[Tensor, "replica"]:
     """1 - exp(-λ) of `LyapunovMatched`, without memory; 0 where λ is not positive.
 
     Args:
         alpha: that the trajectory is forced with, along which λ is found.
     """
-    forcing = Forcing(targets[:, :, 1:-1], alpha.view(-1, 1, 1, 1))
-    states = rollout(network, targets[:, :, 0], targets.shape[2] - 1, forcing=forcing)
+    strength, steps = alpha.view(-1, 1, 1, 1), targets.shape[2] - 1
+    if good is not None:
+        strength = strength * good[:, :, 1:-1].unsqueeze(-1)
+    forcing = Forcing(targets[:, :, 1:-1], strength)
+    driven = None if drive is None else drive[:, :, 1 : 1 + steps]
+    states = rollout(network, targets[:, :, 0], steps, forcing=forcing, drive=driven)
     entered = entering(targets[:, :, 0], states, forcing.targets, forcing.strength)
     rate = log_norm_of_product(network.jacobian(entered)) / entered.shape[2]
     return (1 - torch.exp(-rate.mean(1).clamp(min=0))).to(targets.dtype)
@@ -202,7 +258,15 @@ class Kalman(Strength):
         if not 0 <= self.drift < float("inf"):
             raise ValueError(f"drift: got {self.drift}, need a number that is not negative")
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha of every instant.
 
         Raises:
@@ -210,12 +274,14 @@ class Kalman(Strength):
         """
         _all_forced(model)
         with torch.no_grad():
-            return _gains(network.detached(), targets, self.drift)
+            return _gains(network.detached(), targets, self.drift, good)
 
 
 @dataclass(frozen=True)
 class Bounded(Strength):
     """For every instant as little as keeps the gradient by the first one bounded, so that over any length it stays alive.
+
+    Where values are missing nothing is forced, and the gradient grows until there are some.
 
     G is the derivative of the state by the first target, along the trajectory as it is forced; wherever its norm has grown
     above `limit`, alpha = 1 - limit / norm brings it back there, and elsewhere alpha is 0. The first target is taken as it is.
@@ -230,7 +296,15 @@ class Bounded(Strength):
         if not 0 < self.limit < float("inf"):
             raise ValueError(f"limit: got {self.limit}, need a number above 0")
 
-    def __call__(self, model: PiecewiseLinearNetwork, network: PiecewiseLinear, targets: Tensor) -> Tensor:
+    def __call__(
+        self,
+        model: PiecewiseLinearNetwork,
+        network: PiecewiseLinear,
+        targets: Tensor,
+        *,
+        drive: Tensor | None = None,
+        good: Tensor | None = None,
+    ) -> Tensor:
         """Alpha of every instant.
 
         Raises:
@@ -240,22 +314,24 @@ class Bounded(Strength):
         network = network.detached()
         with torch.no_grad():
             z, strengths = targets[:, :, 0], [torch.ones_like(targets[:, :, 0, :1])]
+            driven = None if drive is None else drive.unbind(2)
             product = torch.eye(model.latent, dtype=z.dtype, device=z.device).expand(*z.shape, -1)
             for t in range(1, targets.shape[2]):
                 product = network.jacobian(z) @ product
                 norm = product.flatten(2).norm(dim=2, keepdim=True)
-                strengths.append((1 - self.limit / norm).clamp(min=0))
+                alpha = (1 - self.limit / norm).clamp(min=0)
+                strengths.append(alpha if good is None else alpha * good[:, :, t, None])
                 product = product * (1 - strengths[-1]).unsqueeze(-1)
-                z = torch.lerp(network(z), targets[:, :, t], strengths[-1])
+                z = torch.lerp(network(z, None if driven is None else driven[t]), targets[:, :, t], strengths[-1])
         return torch.stack(strengths, 2)
 
 
 def _all_forced(model: PiecewiseLinearNetwork) -> None:
-    if not bool(model.observation.forced().all()):
+    if model.observed < model.latent:
         raise ValueError(f"observed: got {model.observed} of {model.latent} states, need all, those unseen are not forced")
 
 
-def _gains(network: PiecewiseLinear, targets: Tensor, drift: float) -> Tensor:
+def _gains(network: PiecewiseLinear, targets: Tensor, drift: float, good: Tensor | None) -> Tensor:
     states = targets.shape[3]
     eye = torch.eye(states, dtype=targets.dtype, device=targets.device)
     jacobians = network.jacobian(targets)
@@ -265,6 +341,8 @@ def _gains(network: PiecewiseLinear, targets: Tensor, drift: float) -> Tensor:
         covariance = step @ covariance @ step.mT + drift * eye
         error = covariance.diagonal(dim1=2, dim2=3).sum(2)
         gain = (error / (error + states))[..., None, None]
+        if good is not None:
+            gain = gain * good[:, :, t, None, None]
         covariance = (1 - gain) ** 2 * covariance + gain**2 * eye
         gains.append(gain[..., 0])
     return torch.stack(gains, 2)

@@ -157,8 +157,6 @@ def test_inputs_drive_the_step_that_they_come_before():
     objective = GeneralizedTeacherForcing(0.2, inputs="input")
     assert float(objective(model, {"state": orbit, "input": s}).detach()) < 1e-28
     assert float(objective(model, {"state": orbit, "input": s.roll(1, 1)}).detach()) > 1e-4
-    without = GeneralizedTeacherForcing(0.2)
-    assert float(without(model, {"state": orbit}).detach()) > 1e-4
 
 
 def test_in_evaluation_all_replicas_see_all_windows():
@@ -210,3 +208,11 @@ def test_settings_out_of_range_are_named():
             GeneralizedTeacherForcing(**({"alpha": 0.1} | wrong))
     with pytest.raises(ValueError, match="model: got Linear"):
         GeneralizedTeacherForcing(0.1)(torch.nn.Linear(3, 3), {"state": torch.zeros(2, 4, 3)})
+
+
+def test_a_network_with_inputs_and_a_series_of_another_precision_are_refused():
+    model = network(replicas=1, inputs=2)
+    with pytest.raises(ValueError, match="inputs: got None, the network has 2"):
+        GeneralizedTeacherForcing(0.1)(model, {"state": windows()})
+    with pytest.raises(ValueError, match=r"state: got torch\.float32, the network is torch\.float64"):
+        GeneralizedTeacherForcing(0.1)(network(), {"state": windows().float()})

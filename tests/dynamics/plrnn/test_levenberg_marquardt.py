@@ -7,7 +7,7 @@ from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.levenberg_marquardt import levenberg_marquardt, normal_equations
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.rollout import rollout
-from sciml.dynamics.plrnn.strength import Kalman
+from sciml.dynamics.plrnn.strength import Constant, Kalman
 from sciml.training.polish import polish
 
 from .networks_of_all_kinds import networks
@@ -154,3 +154,54 @@ def test_single_precision_and_penalties_of_the_network_are_refused():
         levenberg_marquardt(model, GeneralizedTeacherForcing(0.3), {"state": batch["state"].float()}, iterations=1)
     with pytest.raises(ValueError, match=r"latent_penalty: got 0\.1, need 0"):
         levenberg_marquardt(model, GeneralizedTeacherForcing(0.3, latent_penalty=0.1), batch, iterations=1)
+
+
+@pytest.mark.parametrize("engine", ["fused", "newton"])
+def test_a_replica_that_runs_away_stays_and_the_others_go_down(engine):
+    torch.manual_seed(0)
+    model = ShallowPLRNN(3, 8, replicas=2).double().train()
+    with torch.no_grad():
+        model.decay[1] = 10
+    decay = model.decay.detach().clone()
+    objective = GeneralizedTeacherForcing(0.1, engine=engine)
+    done = levenberg_marquardt(model, objective, {"state": windows(count=3, steps=400, size=3)}, iterations=2)
+    assert done.last[0] < done.first[0]
+    assert (done.first[1], done.iterations[1]) == (float("inf"), 0)
+    assert torch.equal(model.decay[1], decay[1])
+    assert model.training
+
+
+def test_replicas_keep_strengths_of_their_own():
+    objective, (model, batch) = GeneralizedTeacherForcing(Constant((0.05, 0.4))), planted(replicas=2)
+    done = levenberg_marquardt(model, objective, batch, iterations=3)
+    assert done.last == pytest.approx(objective.errors(model.eval(), batch).tolist(), rel=1e-12)
+    assert all(last < first for first, last in zip(done.first, done.last, strict=True))
+
+
+def test_parameters_without_a_gradient_stay():
+    objective, (model, batch) = GeneralizedTeacherForcing(0.3), planted()
+    model.decay.requires_grad_(False)
+    decay = model.decay.clone()
+    with torch.no_grad():
+        done = levenberg_marquardt(model, objective, batch, iterations=2)
+    assert torch.equal(model.decay, decay)
+    assert done.last[0] < done.first[0]
+
+
+def test_what_cannot_be_learned_from_is_refused_and_the_mode_stays():
+    objective, (model, batch) = GeneralizedTeacherForcing(0.3), planted()
+    model.train()
+    nothing = {"state": batch["state"], "state_mask": torch.zeros_like(batch["state"], dtype=torch.bool)}
+    with pytest.raises(ValueError, match="state: every value that could count is masked"):
+        levenberg_marquardt(model, objective, nothing, iterations=1)
+    with pytest.raises(ValueError, match="state: got no window"):
+        levenberg_marquardt(model, objective, {"state": batch["state"][:0]}, iterations=1)
+    with pytest.raises(ValueError, match="damping, iterations: got 0, 1"):
+        levenberg_marquardt(model, objective, batch, iterations=1, damping=0)
+    with pytest.raises(ValueError, match=r"damping, iterations: got 0\.001, -1"):
+        levenberg_marquardt(model, objective, batch, iterations=-1)
+    for weight in model.parameters():
+        weight.requires_grad_(False)
+    with pytest.raises(ValueError, match="none of its parameters wants a gradient"):
+        levenberg_marquardt(model, objective, batch, iterations=1)
+    assert model.training

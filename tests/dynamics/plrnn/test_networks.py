@@ -173,3 +173,13 @@ def test_it_is_saved_and_loaded(name, tmp_path):
 def test_bad_sizes_are_named(wrong, told):
     with pytest.raises((ValueError, TypeError), match=told):
         wrong()
+
+
+def test_a_replica_alone_forecasts_as_it_does_among_the_others():
+    for name, model in networks(replicas=3, linear_observation=True).items():
+        x = torch.randn(3, 2, 4, dtype=torch.float64)
+        with torch.no_grad():
+            assert torch.allclose(model.replica(1)(x[1:2], 5), model(x, 5)[1:2], rtol=0, atol=1e-13), name
+    for index in (-1, 3):
+        with pytest.raises(ValueError, match=f"index: got {index}, need 0 to 2"):
+            model.replica(index)

@@ -198,3 +198,55 @@ def test_rules_that_follow_errors_are_refused_where_states_are_not_seen():
         Bounded(0.0)
     with pytest.raises(ValueError, match="drift: got -1"):
         Kalman(-1)
+
+
+def driven():
+    """z' = 0.9 z - relu(0.5 - z) + 1 + s: with s = -0.5 an orbit at 0 meets the slope 1.9."""
+    model = ShallowPLRNN(1, 1, clipped=False, inputs=1).double().eval()
+    numbers = {"decay": 0.9, "shift": 1.0, "inner": -1.0, "offset": 0.5, "weight": -1.0, "input_weight": 1.0}
+    with torch.no_grad():
+        for name, value in numbers.items():
+            model.get_parameter(name).fill_(value)
+    return model, {
+        "state": torch.zeros(1, 102, 1, dtype=torch.float64),
+        "s": torch.full((1, 102, 1), -0.5, dtype=torch.float64),
+    }
+
+
+def test_rules_along_the_forced_trajectory_follow_what_drives_it():
+    model, batch = driven()
+    bounded = GeneralizedTeacherForcing(Bounded(10.0), inputs="s").task(model, batch).forcing.strength
+    assert float(bounded[0, 0, 10:].max()) == pytest.approx(1 - 1 / 1.9, rel=1e-9)
+    rule = LyapunovMatched(first=0.01, decay=0.0, every=1)
+    found = GeneralizedTeacherForcing(rule, inputs="s").task(model.train(), batch).forcing.strength
+    assert float(found.max()) == pytest.approx(1 - 1 / 1.9, rel=1e-9)
+
+
+def test_in_a_gap_the_gain_is_nothing_and_the_error_of_the_filter_grows():
+    model, drift = diagonal(1.0).eval(), 1e-2
+    batch = {"state": torch.randn(1, 402, 1, dtype=torch.float64), "state_mask": torch.ones(1, 402, 1, dtype=torch.bool)}
+    batch["state_mask"][:, 201:301] = False
+    found = GeneralizedTeacherForcing(Kalman(drift)).task(model, batch).forcing.strength[0, 0, :, 0]
+    assert torch.equal(found[200:300], torch.zeros(100, dtype=torch.float64))
+    left = float(found[199])  # the variance that the last update leaves, which grows by the drift in 101 steps
+    assert float(found[300]) == pytest.approx((left + 101 * drift) / (left + 101 * drift + 1), rel=1e-9)
+
+
+def test_rules_do_not_look_at_what_a_mask_covers():
+    model = slow_and_steep().train()
+    seen = torch.full((1, 42, 1), 0.5, dtype=torch.float64)
+    covered = {"state": seen.clone(), "state_mask": torch.ones(1, 42, 1, dtype=torch.bool)}
+    covered["state"][:, 5:30:2], covered["state_mask"][:, 5:30:2] = 0.95, False
+    for rule in (Adaptive("largest", first=0.0, every=1), Adaptive("product", first=0.0, every=1)):
+        model.get_buffer("strength").fill_(torch.nan)
+        found = GeneralizedTeacherForcing(rule).task(model, covered).forcing.strength
+        assert float(found.max()) == pytest.approx(1 - 1 / 1.05, rel=1e-9)
+
+
+def test_a_bound_holds_again_after_a_gap():
+    model = diagonal(1.2).eval()
+    batch = {"state": torch.randn(1, 202, 1, dtype=torch.float64), "state_mask": torch.ones(1, 202, 1, dtype=torch.bool)}
+    batch["state_mask"][:, 2::2] = False
+    left = 1 - GeneralizedTeacherForcing(Bounded(10.0)).task(model, batch).forcing.strength[0, 0, :, 0]
+    sizes = torch.cumprod(1.2 * left[1:], 0)
+    assert float(sizes.max()) <= 12 * (1 + 1e-9)
