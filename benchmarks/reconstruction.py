@@ -71,14 +71,14 @@ CASES = {
         _names("0.26", "", ""),
     ),
     "ecg": Case(
-        lambda preset, train, test, out, seed: ecg.main(ecg.PRESETS[preset], train, test, "annealed", "cpu", out, seed),
+        lambda preset, train, test, out, seed: ecg.main(ecg.PRESETS[preset], train, test, "constant", "cpu", out, seed),
         "last.pt",
         1.0,
         _names(2.0, 0.20, 2.4e-3),
         _names("4.3", "0.34", "2.4e-3"),
     ),
     "eeg": Case(
-        lambda preset, train, test, out, seed: eeg.main(eeg.PRESETS[preset], train, test, "annealed", "cpu", out, seed),
+        lambda preset, train, test, out, seed: eeg.main(eeg.PRESETS[preset], train, test, "constant", "cpu", out, seed),
         "last.pt",
         1.0,
         _names(2.1, 0.11, 0.25),

@@ -1,7 +1,7 @@
 """An electrocardiogram in delay coordinates: learn its dynamics from a series of others, measure, beside the published numbers.
 
     python recipes/ecg.py --train ECG_pecuzal_5d_train.npy --test ECG_pecuzal_5d_test.npy   # as published: 250,000 updates
-    python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset cpu      # six networks, windows of 100: for a CPU core
+    python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset cpu      # six networks, windows of 50: for a CPU core
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset quick    # two networks, 3,000 updates, a minute
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --alpha adaptive  # the published estimator; also `annealed`
 
@@ -32,11 +32,14 @@ from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.strength import Adaptive, Annealed, Strength
 from sciml.training.fit import fit
-from sciml.training.optimisers import Adam
+from sciml.training.optimisers import Adam, Exponential, OneCycle, Schedule
 from sciml.training.reconstruction import Protocol, Reconstruction
 from sciml.training.reconstruction_report import reconstruction_report
 
 Alpha = Literal["constant", "adaptive", "annealed"]
+
+
+PUBLISHED_SCHEDULE = Exponential(1e-3)
 
 
 @dataclass(frozen=True)
@@ -44,7 +47,8 @@ class Preset:
     """Sizes of a run; `steps` is the length of a window.
 
     Args:
-        rate: of learning, at the start.
+        rate: of learning, the largest; `schedule` says how it goes on.
+        warm_up: of a window, whose errors do not count.
         instants: of the test series; None for all.
         orbit: steps over which Lyapunov exponents are averaged.
     """
@@ -55,13 +59,16 @@ class Preset:
     latent: int = 5
     hidden: int = 250
     rate: float = 1e-3
+    schedule: Schedule = PUBLISHED_SCHEDULE
+    warm_up: int = 0
     instants: int | None = None
     orbit: int = 20_000
 
 
+FAST = OneCycle(warmup=0.05, end=1e-2)
 PRESETS = {
-    "quick": Preset(2, 50, 3000, rate=4e-3, instants=10_000, orbit=2000),
-    "cpu": Preset(6, 100, 100_000),
+    "quick": Preset(2, 50, 3000, rate=4e-3, schedule=FAST, warm_up=5, instants=10_000, orbit=2000),
+    "cpu": Preset(6, 50, 24_000, rate=4e-3, schedule=FAST, warm_up=5),
     "full": Preset(20, 200, 250_000),
 }
 SEQUENCES = 16
@@ -76,25 +83,17 @@ PUBLISHED = {
 """Medians and median absolute deviations of 20 runs, Hess et al. (2023), table 1: D_stsp, D_H and PE(20)."""
 
 
-@dataclass(frozen=True)
-class Exponential:
-    """From 1 down to `last` by the same factor in every step."""
-
-    last: float = 1e-3
-
-    def __call__(self, step: int, steps: int) -> float:
-        return self.last ** (step / steps)
-
-
-def objective(alpha: Alpha, updates: int) -> GeneralizedTeacherForcing:
+def objective(alpha: Alpha, preset: Preset) -> GeneralizedTeacherForcing:
     """As published, with the penalties that belong to each; `annealed` is ours."""
     strength: dict[Alpha, float | Strength] = {
         "constant": 0.3,
         "adaptive": Adaptive("product"),
-        "annealed": Annealed(0.3, 0.05, updates),
+        "annealed": Annealed(0.3, 0.05, preset.updates),
     }
     latent, observation = (1e-5, 1e-6) if alpha == "adaptive" else (0.0, 1e-7)
-    return GeneralizedTeacherForcing(strength[alpha], latent_penalty=latent, observation_penalty=observation)
+    return GeneralizedTeacherForcing(
+        strength[alpha], warm_up=preset.warm_up, latent_penalty=latent, observation_penalty=observation
+    )
 
 
 def network(preset: Preset, observed: int) -> ShallowPLRNN:
@@ -121,9 +120,9 @@ def main(preset: Preset, train: Path, test: Path, alpha: Alpha, device: str, out
     )
     torch.manual_seed(seed)
     model = network(preset, given.shape[1]).to(device)
-    optimiser = Adam(preset.rate, schedule=Exponential())
+    optimiser = Adam(preset.rate, schedule=preset.schedule)
     out = out or Path("results") / f"ecg-{alpha}"
-    run = fit(model, objective(alpha, preset.updates), samples, steps=preset.updates, optimiser=optimiser, out=out)
+    run = fit(model, objective(alpha, preset), samples, steps=preset.updates, optimiser=optimiser, out=out)
     beside = {
         "linear map, ridge": PolynomialMap.of(given, degree=1, ridge=1e-6),
         "polynomials of degree 3, ridge": PolynomialMap.of(given, degree=3, ridge=1e-6),

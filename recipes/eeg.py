@@ -34,7 +34,7 @@ from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.strength import Adaptive, Annealed, Strength
 from sciml.training.fit import fit
-from sciml.training.optimisers import Adam
+from sciml.training.optimisers import Adam, Exponential
 from sciml.training.reconstruction import Protocol, Reconstruction
 from sciml.training.reconstruction_report import reconstruction_report
 
@@ -76,16 +76,6 @@ PUBLISHED = {
     "LSTM": ("51,584", "30 ± 21", "0.2 ± 0.1", "0.92 ± 0.23"),
 }
 """Medians and median absolute deviations of 20 runs, Hess et al. (2023), table 1: D_stsp, D_H and PE(20)."""
-
-
-@dataclass(frozen=True)
-class Exponential:
-    """From 1 down to `last` by the same factor in every step."""
-
-    last: float = 1e-3
-
-    def __call__(self, step: int, steps: int) -> float:
-        return self.last ** (step / steps)
 
 
 def objective(alpha: Alpha, updates: int) -> GeneralizedTeacherForcing:

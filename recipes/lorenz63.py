@@ -5,8 +5,8 @@
     python recipes/lorenz63.py --train noisy.npy --test clean.npy    # series of your own, (instant, component) each
 
 A clipped shallow PLRNN of 3 states and 50 hidden units, 356 numbers, learns by generalized teacher forcing (Hess, Monfared,
-Brenner & Durstewitz, ICML 2023, who report D_stsp 0.26). Gradient steps with a constant strength come first; then Levenberg and
-Marquardt's method, forced by the gain of a Kalman filter, which sees the slow spirals that noise hides from a constant one.
+Brenner & Durstewitz, ICML 2023, who report D_stsp 0.26). Gradient steps come first, then Levenberg and Marquardt's method, at
+last forced by the gain of a Kalman filter, which sees the slow spirals that noise hides from a constant strength.
 Writes results/lorenz-63/: the run folder, a table and a page with scores of every network, exponents and pictures.
 """
 
@@ -40,12 +40,23 @@ from sciml.training.reconstruction_report import reconstruction_report
 
 
 @dataclass(frozen=True)
+class Stage:
+    """So many iterations on windows of so many steps, one beginning `every` instants; errors of the warm-up do not count."""
+
+    strength: float | Kalman
+    steps: int
+    warm_up: int
+    every: int
+    iterations: int
+
+
+@dataclass(frozen=True)
 class Preset:
     """Sizes of a run.
 
     Args:
         updates: by gradients.
-        rounds: of ITERATIONS by Levenberg and Marquardt's method, each with the gains of the networks as they are then.
+        stages: by Levenberg and Marquardt's method after that.
         frames: instants of each series; None for those of the card.
         orbit: steps over which Lyapunov exponents are averaged.
     """
@@ -54,7 +65,7 @@ class Preset:
     replicas: int
     hidden: int
     updates: int
-    rounds: int
+    stages: tuple[Stage, ...]
     frames: int | None = None
     orbit: int = 20_000
 
@@ -64,16 +75,16 @@ class Preset:
         return self.card if self.frames is None else f"{self.card}-{self.frames}"
 
 
+ALPHA, STEPS, WARM_UP = 0.12, 60, 20
+FILTERED = Stage(Kalman(), 200, 40, every=160, iterations=12)
+"""Each time with the gains of the networks as they are then."""
+STAGES = (Stage(ALPHA, STEPS, WARM_UP, 80, 20), Stage(ALPHA, STEPS, WARM_UP, 40, 20), FILTERED, FILTERED)
 PRESETS = {
-    "quick": Preset("lorenz-63", 4, 50, 2000, 2, frames=5000, orbit=5000),
-    "full": Preset("lorenz-63", 20, 50, 8000, 8),
+    "quick": Preset("lorenz-63", 4, 50, 2000, (Stage(ALPHA, STEPS, WARM_UP, 40, 12), FILTERED), frames=5000, orbit=5000),
+    "full": Preset("lorenz-63", 20, 50, 8000, STAGES),
 }
 INTERVAL = 0.01
 SEQUENCES = 16
-ALPHA = 0.12
-STEPS, WARM_UP = (60, 200), (20, 40)
-"""Of windows, for gradients and after them; errors of the warm-up do not count."""
-ITERATIONS = 12
 
 
 def made(preset: Preset) -> tuple[Path, str, Tensor, Tensor]:
@@ -86,13 +97,13 @@ def made(preset: Preset) -> tuple[Path, str, Tensor, Tensor]:
     return folder / "train", "observed", clean[0], clean[1]
 
 
-def refine(model: nn.Module, name: str, noisy: Tensor, rounds: int) -> None:
-    """On windows whose counted parts lie end to end."""
+def refine(model: nn.Module, name: str, noisy: Tensor, stages: tuple[Stage, ...]) -> None:
+    """In place."""
     assert isinstance(model, ShallowPLRNN)
-    filtered = GeneralizedTeacherForcing(Kalman(), series=name, warm_up=WARM_UP[1])
-    windows = noisy.unfold(1, STEPS[1] + 1, STEPS[1] - WARM_UP[1]).movedim(-1, 2).flatten(0, 1)
-    for _ in range(rounds):
-        done = levenberg_marquardt(model, filtered, {name: windows}, iterations=ITERATIONS)
+    for stage in stages:
+        objective = GeneralizedTeacherForcing(stage.strength, series=name, warm_up=stage.warm_up)
+        windows = noisy.unfold(1, stage.steps + 1, stage.every).movedim(-1, 2).flatten(0, 1)
+        done = levenberg_marquardt(model, objective, {name: windows}, iterations=stage.iterations)
         print(f"median of the objective: {median(done.first):.6f}, then {median(done.last):.6f}")
     model.float()
 
@@ -110,18 +121,19 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
             torch.from_numpy(np.load(train)),
         )
     noisy = next(iter(stream(train, batch_size=1, dtype=torch.float64)))[name]
-    if noisy.shape[1] <= STEPS[1]:
-        raise ValueError(f"{train}: got {noisy.shape[1]} instants, need more than {STEPS[1]}")
+    longest = max(stage.steps for stage in preset.stages)
+    if noisy.shape[1] <= longest:
+        raise ValueError(f"{train}: got {noisy.shape[1]} instants, need more than {longest}")
     sequences = SEQUENCES * preset.replicas
-    samples = stream(train, batch_size=sequences, seed=seed, window=Window(STEPS[0] + 1, 0), device=device)
+    samples = stream(train, batch_size=sequences, seed=seed, window=Window(STEPS + 1, 0), device=device)
     units = Normaliser.of(stream(train, batch_size=64, window=Window(1, 0)), [name])
     torch.manual_seed(seed)
     model = ShallowPLRNN(truth.shape[1], preset.hidden, replicas=preset.replicas, units=units).to(device)
-    objective = GeneralizedTeacherForcing(ALPHA, series=name, warm_up=WARM_UP[0])
+    objective = GeneralizedTeacherForcing(ALPHA, series=name, warm_up=WARM_UP)
     optimiser = Adam(4e-3, schedule=OneCycle(warmup=0.05, end=1e-2))
     out = out or Path("results") / preset.name
     run = fit(model, objective, samples, steps=preset.updates, optimiser=optimiser, out=out)
-    refine(run.model, name, noisy.to(device), preset.rounds)
+    refine(run.model, name, noisy.to(device), preset.stages)
     given, asked = fields_of(samples, samples.inputs), fields_of(samples, samples.targets)
     save(out / "refined.pt", run.model, domain=None, inputs=given, targets=asked, window=samples.window)
     beside = {"polynomials of degree 3, ridge": PolynomialMap.of(noisy.float(), degree=3, ridge=1e-6)}

@@ -71,6 +71,20 @@ class OneCycle:
         return _cosine(1.0, self.end, (step - top) / max(steps - 1 - top, 1.0))
 
 
+@dataclass(frozen=True)
+class Exponential:
+    """From 1 down to `end` by the same factor in every step."""
+
+    end: float = 1e-3
+
+    def __post_init__(self) -> None:
+        if not 0 < self.end < float("inf"):
+            raise ValueError(f"end: got {self.end}, need a number above 0")
+
+    def __call__(self, step: int, steps: int) -> float:
+        return self.end ** (step / steps)
+
+
 def _cosine(first: float, last: float, part: float) -> float:
     return last + (first - last) * (1 + math.cos(math.pi * part)) / 2
 
@@ -115,4 +129,4 @@ class SGD:
         return torch.optim.SGD(parameters, self.learning_rate, momentum=self.momentum)
 
 
-__all__ = ["SGD", "Adam", "Constant", "OneCycle", "Optimiser", "Schedule"]
+__all__ = ["SGD", "Adam", "Constant", "Exponential", "OneCycle", "Optimiser", "Schedule"]

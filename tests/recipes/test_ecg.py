@@ -3,7 +3,7 @@ from dataclasses import replace
 import pytest
 
 from dynamics.made_orbits import orbits, saved
-from recipes.ecg import PRESETS, Exponential, Preset, main, network, published
+from recipes.ecg import PRESETS, Preset, main, network, published
 from sciml.data.delay_embedding import delay_embedding
 from sciml.training.reconstruction import MEASURES
 
@@ -37,7 +37,7 @@ def test_the_published_settings():
     full = PRESETS["full"]
     assert sum(w.numel() for w in network(full, 5).parameters()) == 20 * 2785
     assert (full.latent, full.hidden, full.replicas, full.steps, full.updates) == (5, 250, 20, 200, 250_000)
-    rates = [1e-3 * Exponential()(step, 100) for step in (0, 50, 100)]
+    rates = [1e-3 * PRESETS["full"].schedule(step, 100) for step in (0, 50, 100)]
     assert rates == pytest.approx([1e-3, 1e-3 * 10**-1.5, 1e-6], rel=1e-12)
     assert len(published(20).splitlines()) == 8
 

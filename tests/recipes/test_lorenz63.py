@@ -1,10 +1,12 @@
 from dataclasses import replace
 
+import pytest
+
 from dynamics.made_orbits import orbits, saved
-from recipes.lorenz63 import PRESETS, Preset, main
+from recipes.lorenz63 import FILTERED, PRESETS, Preset, main
 from sciml.training.checkpoint import load
 
-SHORT = Preset("lorenz-63", 2, 50, updates=300, rounds=1, frames=300, orbit=200)
+SHORT = Preset("lorenz-63", 2, 50, updates=300, stages=(FILTERED,), frames=300, orbit=200)
 
 
 def test_a_short_run_on_files_forecasts_better_than_persistence(tmp_path):
@@ -30,3 +32,11 @@ def test_the_set_is_made_where_none_is_given(tmp_path, monkeypatch):
 def test_the_full_preset_takes_the_card_as_it_is():
     assert PRESETS["full"].name == "lorenz-63"
     assert PRESETS["quick"].name == "lorenz-63-5000"
+
+
+def test_one_series_without_the_other_and_a_short_one_are_refused(tmp_path):
+    short = saved(tmp_path / "short.npy", orbits("lorenz", 100)[0])
+    with pytest.raises(ValueError, match="need both or neither"):
+        main(SHORT, short, None, "cpu", tmp_path / "out", 0)
+    with pytest.raises(ValueError, match=r"short\.npy: got 100 instants, need more than 200"):
+        main(SHORT, short, short, "cpu", tmp_path / "out", 0)

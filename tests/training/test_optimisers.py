@@ -5,7 +5,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sciml.training.optimisers import SGD, Adam, Constant, OneCycle
+from sciml.training.optimisers import SGD, Adam, Constant, Exponential, OneCycle
 
 
 @pytest.mark.parametrize(("warmup", "steps"), [(0.2, 100), (0.2, 7), (0.35, 1000), (0.1, 200)])
@@ -79,3 +79,10 @@ def test_sgd_takes_the_step_of_its_name():
 
 def test_rules_have_at_most_ten_arguments():
     assert all(len(inspect.signature(rule).parameters) <= 10 for rule in (Adam, SGD, OneCycle))
+
+
+def test_an_exponential_schedule_falls_by_the_same_factor_to_its_end():
+    rule = Exponential(end=1e-4)
+    assert [rule(step, 20) for step in (0, 5, 10, 20)] == pytest.approx([1, 1e-1, 1e-2, 1e-4], rel=1e-12)
+    with pytest.raises(ValueError, match="end: got 0"):
+        Exponential(end=0)
