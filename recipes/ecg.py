@@ -68,7 +68,7 @@ class Preset:
 FAST = OneCycle(warmup=0.05, end=1e-2)
 PRESETS = {
     "quick": Preset(2, 50, 3000, rate=4e-3, schedule=FAST, warm_up=5, instants=10_000, orbit=2000),
-    "cpu": Preset(6, 50, 24_000, rate=4e-3, schedule=FAST, warm_up=5),
+    "cpu": Preset(6, 50, 8000, rate=4e-3, schedule=FAST, warm_up=5),
     "full": Preset(20, 200, 250_000),
 }
 SEQUENCES = 16

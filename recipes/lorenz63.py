@@ -78,7 +78,7 @@ class Preset:
 ALPHA, STEPS, WARM_UP = 0.12, 60, 20
 FILTERED = Stage(Kalman(), 200, 40, every=160, iterations=12)
 """Each time with the gains of the networks as they are then."""
-STAGES = (Stage(ALPHA, STEPS, WARM_UP, 80, 20), Stage(ALPHA, STEPS, WARM_UP, 40, 20), FILTERED, FILTERED)
+STAGES = (Stage(ALPHA, STEPS, WARM_UP, 80, 20), Stage(ALPHA, STEPS, WARM_UP, 40, 20), *[FILTERED] * 4)
 PRESETS = {
     "quick": Preset("lorenz-63", 4, 50, 2000, (Stage(ALPHA, STEPS, WARM_UP, 40, 12), FILTERED), frames=5000, orbit=5000),
     "full": Preset("lorenz-63", 20, 50, 8000, STAGES),
