@@ -94,7 +94,7 @@ def analysed(model: PiecewiseLinearNetwork, test: torch.Tensor, interval: float)
     network, starts = model.piecewise_linear().detached().to(torch.float64), states_of(model, test)
     count = min(model.latent, 6)
     orbits = lyapunov_exponents(
-        network, starts[:, :ORBITS], steps=25_000, transient=2000, every=5, dt=interval, exponents=count
+        network, starts[:, :ORBITS], steps=25_000, transient=2000, every=1, dt=interval, exponents=count
     ).exponents
     found = orbits.mean(1)
     counts = Counter(len(points) for points in fixed_points(network, starts=starts))
