@@ -214,26 +214,32 @@ def reconstruct(
 
 def free_run(model: Forecaster, test: Float[Tensor, "time observed"], protocol: Protocol = _PUBLISHED) -> Tensor:
     """What each replica makes of the length of the test series, (replica, time, observed), behind the transient."""
-    weights = list(model.parameters()) if isinstance(model, nn.Module) else []
-    test = test.to(next((w for w in weights if w.is_floating_point()), test))
+    test = _like_weights(test, model)
     begin = test[: model.context].expand(model.replicas, 1, -1, -1)
     dropped = int(protocol.transient * len(test))
     return model.forecast(begin, dropped + len(test))[:, 0, dropped:]
 
 
+def _weights(model: Forecaster) -> list[Tensor]:
+    return list(model.parameters()) if isinstance(model, nn.Module) else []
+
+
+def _like_weights(series: Tensor, model: Forecaster) -> Tensor:
+    """In the precision of the model, and where it is."""
+    return series.to(next((w for w in _weights(model) if w.is_floating_point()), series))
+
+
 def _row(name: str, model: Forecaster, test: Tensor, scale: Tensor, protocol: Protocol) -> ReconstructionRow:
     if model.observed != test.shape[1]:
         raise ValueError(f"test: got {test.shape[1]} components, {name} has {model.observed}")
-    weights = list(model.parameters()) if isinstance(model, nn.Module) else []
-    like = next((w for w in weights if w.is_floating_point()), test)
-    truth = test.to(like)
+    truth = _like_weights(test, model)
     run = free_run(model, truth, protocol)
     finite = run.isfinite().flatten(1).all(1)
     moving = (run[:, len(test) // 2 :].std(1) > STILL * truth.std(0)).all(1)
     scale = scale.to(truth)
     divergence, hellinger, _ = _scores(run / scale, truth / scale, protocol)
     error = _ahead(model, truth, scale, protocol.ahead)
-    numbers = sum(w.numel() for w in weights) // model.replicas
+    numbers = sum(w.numel() for w in _weights(model)) // model.replicas
     return ReconstructionRow(name, numbers, divergence, hellinger, error, int((~(finite & moving)).sum()))
 
 

@@ -143,14 +143,15 @@ class GeneralizedTeacherForcing:
             raise ValueError(f"inputs: got None, the network has {model.inputs} of them; say which variable they are")
         x = model.standardised(x)
         inputs = None if self.inputs is None else deal(self.inputs, model.inputs)[0][:, :, :-1]
-        drive = None if inputs is None else model.drive(inputs).detach()
         observation = model.observation
         start, targets, there, counted = observation.start(x[:, :, 0]), observation.targets(x[:, :, 1:-1]), None, None
         if good is not None:
             there = good[:, :, 1:-1].all(-1)
             targets = _last_good(targets, there)
             counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
-        strength = self._rule(model, model.piecewise_linear(), targets, drive=drive, good=there) * observation.forced()
+        with torch.no_grad():  # of no rule does the gradient count
+            drive = None if inputs is None else model.drive(inputs)
+            strength = self._rule(model, model.piecewise_linear(), targets, drive=drive, good=there) * observation.forced()
         if there is not None:
             strength = strength * there.unsqueeze(-1)
         return Task(start, Forcing(targets, strength), inputs, x[:, :, 1:], counted)
