@@ -16,38 +16,25 @@ import argparse
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
-from statistics import median
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from sciml.data.normalise import Normaliser
 from sciml.data.stream import stream
 from sciml.data.window import Window
 from sciml.dynamics.baselines.polynomial import PolynomialMap
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
-from sciml.dynamics.plrnn.levenberg_marquardt import levenberg_marquardt
 from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.strength import Kalman
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
-from sciml.training.checkpoint import fields_of, save
 from sciml.training.fit import fit
 from sciml.training.optimisers import Adam, OneCycle
 from sciml.training.reconstruction import Protocol, Reconstruction
 from sciml.training.reconstruction_report import reconstruction_report
-
-
-@dataclass(frozen=True)
-class Stage:
-    """So many iterations on windows of so many steps, one beginning `every` instants; errors of the warm-up do not count."""
-
-    strength: float | Kalman
-    steps: int
-    warm_up: int
-    every: int
-    iterations: int
+from sciml.training.refine import Stage, refine
 
 
 @dataclass(frozen=True)
@@ -97,17 +84,6 @@ def made(preset: Preset) -> tuple[Path, str, Tensor, Tensor]:
     return folder / "train", "observed", clean[0], clean[1]
 
 
-def refine(model: nn.Module, name: str, noisy: Tensor, stages: tuple[Stage, ...]) -> None:
-    """In place."""
-    assert isinstance(model, ShallowPLRNN)
-    for stage in stages:
-        objective = GeneralizedTeacherForcing(stage.strength, series=name, warm_up=stage.warm_up)
-        windows = noisy.unfold(1, stage.steps + 1, stage.every).movedim(-1, 2).flatten(0, 1)
-        done = levenberg_marquardt(model, objective, {name: windows}, iterations=stage.iterations)
-        print(f"median of the objective: {median(done.first):.6f}, then {median(done.last):.6f}")
-    model.float()
-
-
 def main(preset: Preset, train: Path | None, test: Path | None, device: str, out: Path | None, seed: int) -> Reconstruction:
     """Learn from `train`, or from the set of the preset, made if need be; then measure."""
     if (train is None) != (test is None):
@@ -121,9 +97,8 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
             torch.from_numpy(np.load(train)),
         )
     noisy = next(iter(stream(train, batch_size=1, dtype=torch.float64)))[name]
-    longest = max(stage.steps for stage in preset.stages)
-    if noisy.shape[1] <= longest:
-        raise ValueError(f"{train}: got {noisy.shape[1]} instants, need more than {longest}")
+    for stage in preset.stages:
+        stage.windows(noisy)  # refuses a short series before the training
     sequences = SEQUENCES * preset.replicas
     samples = stream(train, batch_size=sequences, seed=seed, window=Window(STEPS + 1, 0), device=device)
     units = Normaliser.of(stream(train, batch_size=64, window=Window(1, 0)), [name])
@@ -133,9 +108,8 @@ def main(preset: Preset, train: Path | None, test: Path | None, device: str, out
     optimiser = Adam(4e-3, schedule=OneCycle(warmup=0.05, end=1e-2))
     out = out or Path("results") / preset.name
     run = fit(model, objective, samples, steps=preset.updates, optimiser=optimiser, out=out)
-    refine(run.model, name, noisy.to(device), preset.stages)
-    given, asked = fields_of(samples, samples.inputs), fields_of(samples, samples.targets)
-    save(out / "refined.pt", run.model, domain=None, inputs=given, targets=asked, window=samples.window)
+    assert isinstance(run.model, ShallowPLRNN)
+    refine(run.model, noisy.to(device), preset.stages, samples, out, name=name)
     beside = {"polynomials of degree 3, ridge": PolynomialMap.of(noisy.float(), degree=3, ridge=1e-6)}
     table = reconstruction_report(
         run,
