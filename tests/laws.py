@@ -39,11 +39,12 @@ def _gradient_is_right(model: nn.Module, u: torch.Tensor) -> None:
 
     def value(step: float) -> torch.Tensor:
         with torch.no_grad():
+            before = [p.clone() for p in weights]
             for p, d in zip(weights, directions, strict=True):
                 p.add_(d, alpha=step)
             result = model(u + step * input_direction).square().mean()
-            for p, d in zip(weights, directions, strict=True):
-                p.sub_(d, alpha=step)
+            for p, old in zip(weights, before, strict=True):
+                p.copy_(old)
         return result
 
     leaf = u.clone().requires_grad_()

@@ -1,0 +1,304 @@
+"""MgNO: linear operators between channels of functions, parameterised by a multigrid cycle, with GELU between them.
+
+A layer maps u to GELU(W u + K u + b): W is one multi-channel multigrid cycle, linear in its input, K a matrix over channels and
+b a function per channel, by default a constant. Source: He, Liu & Xu, "MgNO: Efficient Parameterization of Linear Operators via
+Multigrid", ICLR 2024.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Literal, cast, overload
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
+
+from sciml.numerics.domain import Domain
+from sciml.numerics.ghosts import Grid, pyramid, zero_on_walls
+from sciml.operators.mgno.cycle import Cycle, MultigridCycle
+from sciml.operators.mgno.official import Facts, Kind, load, read, write
+from sciml.operators.mgno.published import POINTS, PublishedMgNO
+from sciml.operators.mgno.stencils import BiasField, Pointwise, channels_together
+
+_log = logging.getLogger(__name__)
+
+
+class MgNO(nn.Module):
+    """Multigrid neural operator on the box and the conditions of `domain`, for any number of points from 8 per side.
+
+    The condition of each side holds on every level and in every transfer: functions continue periodically, oddly
+    (`dirichlet`), evenly (`neumann`) or by zero (`open`, as in the published Darcy models). The output is zero on points
+    that lie on a `dirichlet` side.
+
+    Args:
+        in_channels: number of input functions.
+        out_channels: number of output functions.
+        width: channels of the hidden functions (n in the paper), or one number per level, finest first.
+        layers: number of hidden layers.
+        domain: where the model is trained. Its conditions and layout say what lies beyond the sides, its numbers of points how
+            many levels are in use: on a finer grid no level joins that was never trained. Weights are not scaled with the
+            spacing, so a model is accurate on the spacing that it was trained on.
+        smoothing: per level, finest first, steps before and after the coarser levels; without steps after, the cycle is a
+            backslash cycle.
+        cycle: what is restricted, see `sciml.operators.mgno.cycle.Transfer`.
+        visits: how often a level calls the next coarser one: 1 makes a V-cycle, 2 a W-cycle.
+        prolongation: width of the prolongation stencils, 3 or 4, or one per transfer.
+        stencil_bias: whether the stencils of the smoothing add constants, as in the published Navier-Stokes model.
+        bias_modes: per side, in the functions b: 1 for constants, more for fields that are smooth sums of so many modes.
+        scale: what the output of every cycle is multiplied with: a number, or `learned`, one number per channel. Never a
+            statistic of the input, so that a cycle stays linear.
+        increment: whether the answer is added to the last `out_channels` of the input, as a step in time.
+        recompute: whether training keeps only what enters each layer and computes the rest again, a third more work for less
+            than half of the memory.
+        strict_levels: raise instead of leaving out levels when a grid is too small for all of them.
+    Raises:
+        ValueError: an argument out of range; on call, an input of the wrong shape.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        out_channels: int,
+        *,
+        width: int | Sequence[int],
+        layers: int,
+        domain: Domain,
+        smoothing: Sequence[tuple[int, int]] = ((1, 0),) * 5 + ((2, 0),),
+        cycle: Cycle = "official",
+        visits: int = 1,
+        prolongation: int | Sequence[int] = 4,
+        stencil_bias: bool = False,
+        bias_modes: int = 1,
+        scale: float | Literal["learned"] = 1.0,
+        increment: bool = False,
+        recompute: bool = False,
+        strict_levels: bool = False,
+    ) -> None:
+        super().__init__()
+        self.in_channels = in_channels
+        self.out_channels = out_channels
+        self.width = width if isinstance(width, int) else tuple(width)
+        self.layers = layers
+        self.domain = domain
+        self.smoothing = tuple((int(pre), int(post)) for pre, post in smoothing)
+        self.cycle: Cycle = cycle
+        self.visits = visits
+        self.prolongation = prolongation if isinstance(prolongation, int) else tuple(prolongation)
+        self.stencil_bias = stencil_bias
+        self.bias_modes = bias_modes
+        self.scale = scale
+        self.increment = increment
+        self.recompute = recompute
+        self.strict_levels = strict_levels
+        _check_arguments(self)
+        levels = len(smoothing)
+        channels = [width] * levels if isinstance(width, int) else list(width)
+        widths = [prolongation] * (levels - 1) if isinstance(prolongation, int) else list(prolongation)
+        inputs = [in_channels] + [channels[0]] * (layers - 1)
+        self.cycles = nn.ModuleList(
+            MultigridCycle(
+                n,
+                channels,
+                domain.dim,
+                smoothing=self.smoothing,
+                cycle=cycle,
+                prolongation=widths,
+                visits=visits,
+                stencil_bias=stencil_bias,
+            )
+            for n in inputs
+        )
+        self._depth = len(pyramid(domain, domain.shape, levels))
+        for cycle_of_layer in self.cycles:
+            cast(MultigridCycle, cycle_of_layer).leave_out(self._depth)
+        self.pointwise = nn.ModuleList(Pointwise(n, channels[0], bias=bias_modes == 1) for n in inputs)
+        self.fields = nn.ModuleList(BiasField(channels[0], bias_modes, domain.dim) for _ in inputs if bias_modes > 1)
+        self.scales = nn.Parameter(torch.ones(layers, channels[0])) if scale == "learned" else None
+        self.head = Pointwise(channels[0], out_channels, bias=False)
+
+    def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
+        grids = self.grids(self._checked_shape(u))
+        given = u
+        u = channels_together(u)
+        for layer in range(self.layers):
+            if self.recompute and torch.is_grad_enabled():
+                u = cast(Tensor, checkpoint(self._layer, layer, u, grids, use_reentrant=False, preserve_rng_state=False))
+            else:
+                u = self._layer(layer, u, grids)
+        answer = zero_on_walls(self.head(u), grids[0])
+        return answer + given[:, -self.out_channels :] if self.increment else answer
+
+    def _layer(self, layer: int, u: Tensor, grids: Sequence[Grid]) -> Tensor:
+        better = self.cycles[layer](u, grids)
+        if self.scales is not None:
+            better = better * self.scales[layer].view(-1, *[1] * self.domain.dim)
+        elif self.scale != 1:
+            better = better * self.scale
+        better = better + self.pointwise[layer](u)
+        if self.bias_modes > 1:
+            better = better + self.fields[layer](grids[0])
+        return functional.gelu(better)
+
+    def grids(self, shape: Sequence[int]) -> list[Grid]:
+        """The grids of the cycle for an input of this shape; their number is the number of levels in use.
+
+        Raises:
+            ValueError: a side below 8 points, or fewer levels than asked for under `strict_levels`.
+        """
+        if min(shape) < 8:
+            raise ValueError(f"u: got grid {tuple(shape)}, need at least 8 points per side")
+        grids = pyramid(self.domain, tuple(shape), self._depth)
+        if len(grids) < len(self.smoothing):
+            fact = f"{len(grids)} of the {len(self.smoothing)} levels are in use on grid {tuple(shape)}"
+            if self.strict_levels:
+                why = f"coarse sides need 2 points, and the domain's own grid {self.domain.shape} has room for {self._depth}"
+                raise ValueError(f"u: {fact}: {why}; take larger grids, fewer levels, or strict_levels=False")
+            if not torch.compiler.is_compiling():
+                _say_once(fact)
+        return grids
+
+    def _sides(self) -> set[str]:
+        return {side for axis in self.domain.axes for side in axis.sides}
+
+    def _checked_shape(self, u: Tensor) -> tuple[int, ...]:
+        if u.ndim != 2 + self.domain.dim or u.shape[1] != self.in_channels:
+            need = f"(batch, {self.in_channels}, {', '.join(['points'] * self.domain.dim)})"
+            raise ValueError(f"u: got shape {tuple(u.shape)}, need {need}")
+        return tuple(u.shape[2:])
+
+    @overload
+    @classmethod
+    def from_official(
+        cls, state: Mapping[str, Tensor], kind: Literal["darcy", "darcy_smooth"] = "darcy", *, domain: Domain | None = None
+    ) -> MgNO: ...
+    @overload
+    @classmethod
+    def from_official(
+        cls, state: Mapping[str, Tensor], kind: Literal["navier_stokes", "helmholtz", "helmholtz_2"], *, domain: None = None
+    ) -> PublishedMgNO: ...
+    @classmethod
+    def from_official(
+        cls, state: Mapping[str, Tensor], kind: str = "darcy", *, domain: Domain | None = None
+    ) -> MgNO | PublishedMgNO:
+        """The model that one of the authors' classes holds in `state`, equal on its grid; the inverse of `to_official`.
+
+        Args:
+            state: its `state_dict()`, without the normaliser that some of them carry.
+            kind: `darcy` (MgNO_DC), `darcy_smooth` (MgNO_DC_smooth), `navier_stokes` (MgNO_NS), `helmholtz` (MgNO_helm) or
+                `helmholtz_2` (MgNO_helm2). The last three have LayerNorm in them and come as `PublishedMgNO`, which runs on
+                the grid of the weights alone.
+            domain: of a Darcy class, the unit square with `open` sides if not given, which continues by zero as theirs does,
+                with 256 points a side, or 211 for the smooth class. Any other keeps the weights and changes what lies beyond
+                the sides.
+        Raises:
+            ValueError: the weights are not those of such a model, or a domain for a class that has its own.
+        """
+        if kind in POINTS:
+            if domain is not None:
+                raise ValueError(f"domain: got one for {kind}, whose weights are tied to their grid; need None")
+            return PublishedMgNO.from_official(state, kind)
+        facts, weights = read(state, kind)
+        model = cls(
+            facts.in_channels,
+            weights["head.weight"].shape[0],
+            width=facts.width,
+            layers=facts.layers,
+            domain=domain or open_square(211 if kind == "darcy_smooth" else 256),
+            smoothing=facts.smoothing,
+            prolongation=facts.prolongation,
+        )
+        load(model, weights)
+        return model
+
+    def to_official(self) -> dict[str, Tensor]:
+        """A `state_dict` for the authors' `MgNO_DC`, or `MgNO_DC_smooth` where that has the same prolongations.
+
+        Raises:
+            ValueError: a model that their class cannot express; the message names what differs.
+        """
+        levels = len(self.smoothing)
+        need: dict[str, object] = {
+            "cycle": "official",
+            "visits": 1,
+            "stencil_bias": False,
+            "bias_modes": 1,
+            "scale": 1.0,
+            "increment": False,
+            "out_channels": 1,
+        }
+        for name, value in need.items():
+            if getattr(self, name) != value:
+                raise ValueError(f"{name}: got {getattr(self, name)!r}, the authors' class can only express {value!r}")
+        if (
+            not isinstance(self.width, int)
+            or self.domain.dim != 2
+            or {s for a in self.domain.axes for s in a.sides} != {"open"}
+        ):
+            raise ValueError("width, domain: the authors' class needs one width, two dimensions and open sides")
+        widths = (self.prolongation,) * (levels - 1) if isinstance(self.prolongation, int) else self.prolongation
+        kind: Kind = "darcy" if set(widths) <= {4} else "darcy_smooth"
+        facts = Facts(kind, self.in_channels, self.width, self.layers, self.smoothing, widths, False, "matrix")
+        return write(self.state_dict(), facts)
+
+
+@lru_cache(maxsize=256)
+def _say_once(fact: str) -> None:
+    _log.warning("MgNO: %s", fact)
+
+
+def _check_arguments(model: MgNO) -> None:
+    levels = len(model.smoothing)
+    counts = [("in_channels", model.in_channels), ("out_channels", model.out_channels), ("layers", model.layers)]
+    counts += [("visits", model.visits), ("bias_modes", model.bias_modes)]
+    counts += [("width", n) for n in ([model.width] if isinstance(model.width, int) else model.width)]
+    for name, value in counts:
+        if value < 1:
+            raise ValueError(f"{name}: got {value}, need at least 1")
+    if model.domain.dim not in (1, 2, 3):
+        raise ValueError(f"domain: got {model.domain.dim} dimensions, need 1, 2 or 3")
+    if not model.smoothing or any(len(s) != 2 or s[0] < 1 or s[1] < 0 for s in model.smoothing):
+        raise ValueError(f"smoothing: got {model.smoothing}, need per level (steps before >= 1, steps after >= 0)")
+    if model.cycle not in ("official", "residual", "full_approximation"):
+        raise ValueError(f"cycle: got {model.cycle!r}, need official, residual or full_approximation")
+    if not isinstance(model.width, int) and len(model.width) != levels:
+        raise ValueError(f"width: got {len(model.width)} numbers, need one or one per level, {levels}")
+    widths = [model.prolongation] if isinstance(model.prolongation, int) else model.prolongation
+    if any(w not in (3, 4) for w in widths):
+        raise ValueError(f"prolongation: got {model.prolongation}, need widths 3 or 4")
+    if not isinstance(model.prolongation, int) and len(widths) != levels - 1:
+        raise ValueError(f"prolongation: got {len(widths)} widths, need one per transfer, {levels - 1}")
+    if isinstance(model.scale, str) and model.scale != "learned":
+        raise ValueError(f"scale: got {model.scale!r}, need a number or 'learned'")
+    if model.increment and model.out_channels > model.in_channels:
+        raise ValueError(f"increment: got {model.out_channels} outputs of {model.in_channels} inputs, need as many inputs")
+
+
+def open_square(points: int) -> Domain:
+    """The unit square with nothing known beyond its sides, on the sub-sampled grids of the published Darcy sets."""
+    return Domain.box(lengths=(1.0, 1.0), points=(points, points), sides="open", layout="first_end")
+
+
+def mgno_darcy_rough(domain: Domain | None = None) -> MgNO:
+    """The model published for rough Darcy coefficients, 572,661 parameters (He, Liu & Xu 2024, table 7 and code)."""
+    return MgNO(1, 1, width=24, layers=4, domain=domain or open_square(256))
+
+
+def mgno_darcy_multiscale(domain: Domain | None = None) -> MgNO:
+    """The model published for multiscale trigonometric Darcy coefficients; the same as for rough ones."""
+    return mgno_darcy_rough(domain)
+
+
+def mgno_darcy_smooth(domain: Domain | None = None) -> MgNO:
+    """The model published for smooth Darcy coefficients on 211 points a side, 678,093 parameters (their code)."""
+    return MgNO(1, 1, width=24, layers=5, domain=domain or open_square(211), prolongation=(3, 4, 3, 3, 4))
+
+
+def mgno_pipe(domain: Domain | None = None) -> MgNO:
+    """The model published for pipe flow, two inputs, 783,876 parameters (their code)."""
+    smoothing = ((1, 0),) * 4 + ((1, 1), (2, 0))
+    return MgNO(2, 1, width=24, layers=5, domain=domain or open_square(128), smoothing=smoothing)

@@ -1,0 +1,124 @@
+"""The linear maps a cycle is made of: learned stencils within a grid, down to a coarser one, and up to a finer one."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+from torch.nn import functional
+
+from sciml.numerics.ghosts import Grid, Line, extend
+
+convolve = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+convolve_transposed = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+
+def uniform(*shape: int, fan_in: int) -> nn.Parameter:
+    """Uniform with the variance that torch gives a convolution of this fan-in; kernels lie as `channels_together`."""
+    bound = 1 / math.sqrt(fan_in)
+    values = torch.empty(*shape).uniform_(-bound, bound)
+    # Strides of one channel are ambiguous, and then the kernel decides how the output of a convolution lies.
+    return nn.Parameter(values.contiguous(memory_format=_CHANNELS_LAST.get(len(shape), torch.contiguous_format)))
+
+
+def channels_together(u: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+    """The same values with the channels of a point side by side in memory, where convolutions are faster that way."""
+    if u.ndim not in (4, 5) or u.dtype == torch.float64:
+        return u
+    return u.movedim(1, -1).contiguous().movedim(-1, 1)
+
+
+class LearnedStencil(nn.Module):
+    """A 3-point-wide convolution that continues its input beyond the sides as the grid says; `stride=2` restricts.
+
+    Args:
+        bias: whether a constant per channel is added.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, dim: int, stride: int = 1, bias: bool = False) -> None:
+        super().__init__()
+        self.stride = stride
+        fan_in = in_channels * 3**dim
+        self.weight = uniform(out_channels, in_channels, *[3] * dim, fan_in=fan_in)
+        self.bias = uniform(out_channels, fan_in=fan_in) if bias else None
+
+    def forward(self, u: Float[Tensor, "batch in_channels *space"], grid: Grid) -> Float[Tensor, "batch out_channels *coarse"]:
+        apply = convolve[len(grid)]
+        if all(line.zero_ghosts for line in grid) and (self.stride == 1 or not any(line.offset for line in grid)):
+            return apply(u, self.weight, self.bias, stride=self.stride, padding=1)
+        u = extend(u, grid)
+        if self.stride > 1:
+            for axis, line in enumerate(grid):
+                at = axis - len(grid)
+                u = u.narrow(at, line.offset, u.shape[at] - line.offset)
+        return apply(u, self.weight, self.bias, stride=self.stride)
+
+
+class Prolongation(nn.Module):
+    """A transposed convolution from a coarse grid to the next finer one, with ghost points on the coarse grid."""
+
+    def __init__(self, in_channels: int, out_channels: int, dim: int, width: int) -> None:
+        super().__init__()
+        self.width = width
+        self.weight = uniform(in_channels, out_channels, *[width] * dim, fan_in=out_channels * width**dim)
+
+    def forward(
+        self, u: Float[Tensor, "batch in_channels *coarse"], coarse: Grid, fine: Grid
+    ) -> Float[Tensor, "batch out_channels *space"]:
+        apply = convolve_transposed[len(fine)]
+        if all(line.zero_ghosts for line in coarse) and not any(line.offset for line in fine):
+            added = [f.points - (2 * c.points + self.width - 4) for c, f in zip(coarse, fine, strict=True)]
+            u = apply(u, self.weight, stride=2, padding=1, output_padding=[max(0, a) for a in added])
+            starts = [0] * len(fine)
+        else:
+            u = apply(extend(u, coarse), self.weight, stride=2)
+            starts = [3 - line.offset for line in fine]
+        for axis, (start, line) in enumerate(zip(starts, fine, strict=True)):
+            u = u.narrow(axis - len(fine), start, line.points)
+        return u
+
+
+class Pointwise(nn.Module):
+    """A matrix over channels, the same at every point, with a constant per channel."""
+
+    def __init__(self, in_channels: int, out_channels: int, bias: bool = True) -> None:
+        super().__init__()
+        self.weight = uniform(out_channels, in_channels, fan_in=in_channels)
+        self.bias = uniform(out_channels, fan_in=in_channels) if bias else None
+
+    def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
+        dim = u.ndim - 2
+        if (points := u.movedim(1, -1)).is_contiguous():  # a matrix product, as the memory lies
+            return functional.linear(points, self.weight, self.bias).movedim(-1, 1)
+        return convolve[dim](u, self.weight[(...,) + (None,) * dim], self.bias)
+
+
+class BiasField(nn.Module):
+    """A function per channel: a sum of `modes` waves along every side, for any grid.
+
+    Cosines of whole and half wavelengths, or whole wavelengths of cosine and sine along a periodic axis.
+    """
+
+    def __init__(self, channels: int, modes: int, dim: int) -> None:
+        super().__init__()
+        self.coefficients = nn.Parameter(torch.zeros(channels, *[modes] * dim))
+
+    def forward(self, grid: Grid) -> Float[Tensor, "channels *space"]:
+        field = self.coefficients
+        for line in grid:  # each product takes the first mode axis and puts a space axis last
+            field = field.movedim(1, -1) @ _waves(line, field.shape[1]).to(field)
+        return field
+
+
+def _waves(line: Line, modes: int) -> Float[Tensor, "mode points"]:
+    x = (torch.arange(line.points, dtype=torch.float64) + line.gaps[0]) / (line.points - 1 + sum(line.gaps))
+    if not line.periodic:
+        return torch.cos(math.pi * torch.arange(modes)[:, None] * x)
+    phase = 2 * math.pi * x
+    return torch.stack([torch.cos((k + 1) // 2 * phase - math.pi / 2 * (k > 0 and k % 2 == 0)) for k in range(modes)])
+
+
+__all__ = ["BiasField", "LearnedStencil", "Pointwise", "Prolongation", "channels_together"]
