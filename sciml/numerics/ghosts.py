@@ -81,11 +81,13 @@ Grid = tuple[Line, ...]
 
 
 def pyramid(domain: Domain, shape: tuple[int, ...], levels: int) -> list[Grid]:
-    """The grid of `shape` over the box of `domain` and its successive coarsenings.
+    """The grid of `shape` over the box of `domain` and its successive coarsenings, as `coarsened` gives them."""
+    return coarsened(tuple(Line.of(axis, n) for axis, n in zip(domain.axes, shape, strict=True)), levels)
 
-    At most `levels` grids, fewer when a side would fall below 2 points.
-    """
-    grids = [tuple(Line.of(axis, n) for axis, n in zip(domain.axes, shape, strict=True))]
+
+def coarsened(grid: Grid, levels: int) -> list[Grid]:
+    """A grid and its successive coarsenings: at most `levels`, fewer when a side would fall below 2 points."""
+    grids = [grid]
     while len(grids) < levels:
         coarse = tuple(line.coarser() for line in grids[-1])
         if min(line.points for line in coarse) < 2:

@@ -267,7 +267,7 @@ def official_state(channels, layers, smoothing, widths, inputs=1):
 )
 def test_official_weights_give_the_documented_formula(points, widths, smoothing):
     state = official_state(6, 3, smoothing, widths, inputs=2)
-    model = MgNO.from_official(state)
+    model = MgNO.from_official(state, domain=open_square(points))
     u = torch.randn(2, 2, points, points)
     expected = direct_formula(state, u, smoothing)
     assert model.smoothing == tuple(smoothing)
@@ -315,7 +315,7 @@ def test_sides_stay_in_place_on_every_level(layout, points):
 
 
 def test_a_grid_too_small_for_all_levels_uses_fewer_or_raises_when_strict():
-    assert len(mgno_darcy_rough().grids((16, 16))) == 4
+    assert len(mgno_darcy_rough(open_square(16)).grids((16, 16))) == 4
     model = MgNO(1, 1, width=2, layers=1, domain=open_square(16), strict_levels=True)
     with pytest.raises(ValueError, match=r"4 of the 6 levels are in use on grid \(16, 16\)"):
         model(torch.zeros(1, 1, 16, 16))

@@ -8,8 +8,10 @@ Multigrid", ICLR 2024.
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from functools import lru_cache
+from itertools import pairwise
 from typing import Literal, cast, overload
 
 import torch
@@ -19,10 +21,11 @@ from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from sciml.numerics.domain import Domain
-from sciml.numerics.ghosts import Grid, pyramid, zero_on_walls
+from sciml.numerics.ghosts import Grid, Line, coarsened, pyramid, zero_on_walls
 from sciml.operators.mgno.cycle import Cycle, MultigridCycle
 from sciml.operators.mgno.official import Facts, Kind, load, read, write
 from sciml.operators.mgno.published import POINTS, PublishedMgNO
+from sciml.operators.mgno.resolution import finer, inject, interpolate
 from sciml.operators.mgno.stencils import BiasField, Pointwise, channels_together
 
 _log = logging.getLogger(__name__)
@@ -40,9 +43,10 @@ class MgNO(nn.Module):
         out_channels: number of output functions.
         width: channels of the hidden functions (n in the paper), or one number per level, finest first.
         layers: number of hidden layers.
-        domain: where the model is trained. Its conditions and layout say what lies beyond the sides, its numbers of points how
-            many levels are in use: on a finer grid no level joins that was never trained. Weights are not scaled with the
-            spacing, so a model is accurate on the spacing that it was trained on.
+        domain: where the model is trained. Its conditions and layout say what lies beyond the sides, its numbers of points the
+            spacing that the weights belong to and how many levels are in use. On a finer grid, levels without weights come
+            before them: every cycle reads every second point and its output is interpolated. A coarser input is interpolated
+            to the trained spacing and the answer read at its points.
         smoothing: per level, finest first, steps before and after the coarser levels; without steps after, the cycle is a
             backslash cycle.
         cycle: what is restricted, see `sciml.operators.mgno.cycle.Transfer`.
@@ -122,45 +126,84 @@ class MgNO(nn.Module):
         self.head = Pointwise(channels[0], out_channels, bias=False)
 
     def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
-        grids = self.grids(self._checked_shape(u))
-        given = u
+        given, asked = u, self._grid(self._checked_shape(u))
+        above, grids = self._levels(asked)
+        for coarse, fine in pairwise(self._missing(asked)):
+            u = interpolate(u, coarse, fine, cubic=False)
         u = channels_together(u)
         for layer in range(self.layers):
             if self.recompute and torch.is_grad_enabled():
-                u = cast(Tensor, checkpoint(self._layer, layer, u, grids, use_reentrant=False, preserve_rng_state=False))
+                arguments = (self._layer, layer, u, above, grids)
+                u = cast(Tensor, checkpoint(*arguments, use_reentrant=False, preserve_rng_state=False))
             else:
-                u = self._layer(layer, u, grids)
-        answer = zero_on_walls(self.head(u), grids[0])
+                u = self._layer(layer, u, above, grids)
+        answer = self.head(u)
+        for coarse, fine in reversed(list(pairwise(self._missing(asked)))):
+            answer = inject(answer, fine, coarse)
+        answer = zero_on_walls(answer, asked)
         return answer + given[:, -self.out_channels :] if self.increment else answer
 
-    def _layer(self, layer: int, u: Tensor, grids: Sequence[Grid]) -> Tensor:
-        better = self.cycles[layer](u, grids)
+    def _layer(self, layer: int, u: Tensor, above: Sequence[Grid], grids: Sequence[Grid]) -> Tensor:
+        source = u
+        for fine, coarse in pairwise([*above, grids[0]]):
+            source = inject(source, fine, coarse)
+        better = self.cycles[layer](source, grids)
+        for coarse, fine in pairwise([grids[0], *reversed(above)]):
+            better = interpolate(better, coarse, fine, cubic=True)
         if self.scales is not None:
             better = better * self.scales[layer].view(-1, *[1] * self.domain.dim)
         elif self.scale != 1:
             better = better * self.scale
         better = better + self.pointwise[layer](u)
         if self.bias_modes > 1:
-            better = better + self.fields[layer](grids[0])
+            better = better + self.fields[layer]([*above, grids[0]][0])
         return functional.gelu(better)
 
     def grids(self, shape: Sequence[int]) -> list[Grid]:
         """The grids of the cycle for an input of this shape; their number is the number of levels in use.
 
+        The first has the spacing that the model is trained on, within a factor of 1.5: on a finer input, levels without
+        weights come before it, on a coarser one the input is interpolated to it.
+
         Raises:
             ValueError: a side below 8 points, or fewer levels than asked for under `strict_levels`.
         """
+        return self._levels(self._grid(shape))[1]
+
+    def _grid(self, shape: Sequence[int]) -> Grid:
         if min(shape) < 8:
             raise ValueError(f"u: got grid {tuple(shape)}, need at least 8 points per side")
-        grids = pyramid(self.domain, tuple(shape), self._depth)
+        return pyramid(self.domain, tuple(shape), 1)[0]
+
+    def _halvings(self, grid: Grid) -> int:
+        """How often the spacing of the training grid is to be halved to come near to this one; negative where doubled."""
+        ratios = [
+            _intervals(line) / _intervals(Line.of(axis, axis.points)) for line, axis in zip(grid, self.domain.axes, strict=True)
+        ]
+        return round(sum(math.log2(ratio) for ratio in ratios) / len(ratios))
+
+    def _missing(self, grid: Grid) -> list[Grid]:
+        """From this grid to finer ones, up to the spacing that the model is trained on."""
+        grids = [grid]
+        for _ in range(-self._halvings(grid)):
+            grids.append(finer(grids[-1]))
+        return grids
+
+    def _levels(self, asked: Grid) -> tuple[list[Grid], list[Grid]]:
+        """Grids above the trained spacing, finest first, and those of the cycle."""
+        grids, above = coarsened(self._missing(asked)[-1], self._depth + max(0, self._halvings(asked))), []
+        for _ in range(self._halvings(asked)):
+            if len(grids) > 1:
+                above.append(grids.pop(0))
         if len(grids) < len(self.smoothing):
-            fact = f"{len(grids)} of the {len(self.smoothing)} levels are in use on grid {tuple(shape)}"
+            shape = tuple(line.points for line in asked)
+            fact = f"{len(grids)} of the {len(self.smoothing)} levels are in use on grid {shape}"
             if self.strict_levels:
                 why = f"coarse sides need 2 points, and the domain's own grid {self.domain.shape} has room for {self._depth}"
                 raise ValueError(f"u: {fact}: {why}; take larger grids, fewer levels, or strict_levels=False")
             if not torch.compiler.is_compiling():
                 _say_once(fact)
-        return grids
+        return above, grids
 
     def _sides(self) -> set[str]:
         return {side for axis in self.domain.axes for side in axis.sides}
@@ -244,6 +287,11 @@ class MgNO(nn.Module):
         kind: Kind = "darcy" if set(widths) <= {4} else "darcy_smooth"
         facts = Facts(kind, self.in_channels, self.width, self.layers, self.smoothing, widths, False, "matrix")
         return write(self.state_dict(), facts)
+
+
+def _intervals(line: Line) -> float:
+    """Spacings from side to side."""
+    return line.points - 1 + sum(line.gaps)
 
 
 @lru_cache(maxsize=256)
