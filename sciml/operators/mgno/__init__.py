@@ -9,6 +9,7 @@ from sciml.operators.mgno.model import (
     mgno_pipe,
     open_square,
 )
+from sciml.operators.mgno.multigrid_init import multigrid_init
 
 __all__ = [
     "Cycle",
@@ -18,5 +19,6 @@ __all__ = [
     "mgno_darcy_rough",
     "mgno_darcy_smooth",
     "mgno_pipe",
+    "multigrid_init",
     "open_square",
 ]
