@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import prod
 from typing import Literal, cast
 
 from jaxtyping import Float
 from torch import Tensor, nn
 
 from sciml.numerics.ghosts import Grid, zero_on_walls
-from sciml.operators.mgno.stencils import LearnedStencil, Prolongation
+from sciml.operators.mgno.stencils import LearnedStencil, Prolongation, added
 
 Cycle = Literal["official", "residual", "full_approximation"]
 
@@ -27,7 +28,7 @@ class Smoothing(nn.Module):
     ) -> Float[Tensor, "batch channels *space"]:
         if u is None or self.apply_operator is None:
             return zero_on_walls(self.smooth(f, grid), grid)
-        return zero_on_walls(u + self.smooth(f - self.apply_operator(u, grid), grid), grid)
+        return zero_on_walls(added(self.smooth(f - self.apply_operator(u, grid), grid), u), grid)
 
 
 class Smoother(nn.Module):
@@ -96,7 +97,7 @@ class Transfer(nn.Module):
     def up(self, u: Tensor, start: Tensor | None, end: Tensor, fine: Grid, coarse: Grid) -> Tensor:
         """The solution on the finer grid, corrected by what became of `start` on the coarser one."""
         correction = end - start if self.cycle == "full_approximation" and start is not None else end
-        return zero_on_walls(self.normalise(u + self.prolong(correction, coarse, fine)), fine)
+        return zero_on_walls(self.normalise(added(self.prolong(correction, coarse, fine), u)), fine)
 
 
 class CycleLevel(nn.Module):
@@ -148,6 +149,7 @@ class MultigridCycle(nn.Module):
             f_pair, u_pair = ((n[level], n[level + 1]) for n in (sources, channels))
             return Transfer(f_pair, u_pair, dim, cycle, prolongation[level], bias=stencil_bias)
 
+        self.dense: nn.Module | None = None  # in place of the levels that are no longer there, see `collapse`
         self.levels = nn.ModuleList(
             CycleLevel(
                 smoother(level, before, from_zero=level == 0 or (cycle == "residual" and visits == 1)),
@@ -161,7 +163,7 @@ class MultigridCycle(nn.Module):
         self, f: Float[Tensor, "batch in_channels *space"], grids: Sequence[Grid]
     ) -> Float[Tensor, "batch channels *space"]:
         """Apply the cycle on `grids`, as `sciml.numerics.ghosts.pyramid` gives them; levels beyond them are left out."""
-        return self._solve(None, f, grids, 0)
+        return self.solve(None, f, grids, 0)
 
     def leave_out(self, depth: int) -> None:
         """Mark the weights of level `depth` and the coarser ones as not to be trained, where no grid will use them."""
@@ -171,8 +173,25 @@ class MultigridCycle(nn.Module):
             elif position == depth - 1 and (transfer := cast(CycleLevel, level).transfer) is not None:
                 transfer.requires_grad_(False)
 
-    def _solve(self, u: Tensor | None, f: Tensor, grids: Sequence[Grid], depth: int) -> Tensor:
-        """u improved as a solution of A u = f on grid `depth` and the coarser ones."""
+    def collapse(self, grids: Sequence[Grid], points: int) -> None:
+        """Replace the levels of at most `points` points by their matrices, for inference on these grids alone."""
+        from sciml.operators.mgno.collapse import DenseLevels
+
+        small = [depth for depth, grid in enumerate(grids) if prod(line.points for line in grid) <= points]
+        if small:
+            self.dense = DenseLevels(self, grids, small[0])
+            self.levels = self.levels[: small[0]]
+
+    def solve(
+        self,
+        u: Float[Tensor, "batch channels *space"] | None,
+        f: Float[Tensor, "batch source_channels *space"],
+        grids: Sequence[Grid],
+        depth: int,
+    ) -> Float[Tensor, "batch channels *space"]:
+        """`u`, None for zero, improved as a solution of A u = f on grid `depth` and the coarser ones."""
+        if self.dense is not None and depth == len(self.levels):
+            return self.dense(u, f)
         level = cast(CycleLevel, self.levels[depth])
         better: Tensor = level.before(u, f, grids[depth])
         if level.transfer is not None and depth + 1 < len(grids):
@@ -180,7 +199,7 @@ class MultigridCycle(nn.Module):
             start, f_coarse = level.transfer.down(better, f, fine, coarse)
             end = start
             for _ in range(self.visits):
-                end = self._solve(end, f_coarse, grids, depth + 1)
+                end = self.solve(end, f_coarse, grids, depth + 1)
             better = level.transfer.up(better, start, cast(Tensor, end), fine, coarse)
         return level.after(better, f, grids[depth])
 

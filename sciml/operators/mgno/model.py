@@ -17,16 +17,19 @@ from typing import Literal, cast, overload
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from sciml.numerics.domain import Domain
 from sciml.numerics.ghosts import Grid, Line, coarsened, pyramid, zero_on_walls
+from sciml.operators.mgno.collapse import CollapsedMgNO
 from sciml.operators.mgno.cycle import Cycle, MultigridCycle
 from sciml.operators.mgno.official import Facts, Kind, load, read, write
 from sciml.operators.mgno.published import POINTS, PublishedMgNO
 from sciml.operators.mgno.resolution import finer, inject, interpolate
-from sciml.operators.mgno.stencils import BiasField, Pointwise, channels_together
+from sciml.operators.mgno.stencils import BiasField, Pointwise, channels_together, gelu
+
+HELD = 2**24
+"""Numbers of a hidden function, over samples, channels and points, that are worked on together where layers are recomputed."""
 
 _log = logging.getLogger(__name__)
 
@@ -58,7 +61,7 @@ class MgNO(nn.Module):
             statistic of the input, so that a cycle stays linear.
         increment: whether the answer is added to the last `out_channels` of the input, as a step in time.
         recompute: whether training keeps only what enters each layer and computes the rest again, a third more work for less
-            than half of the memory.
+            than half of the memory; gradients are the same.
         strict_levels: raise instead of leaving out levels when a grid is too small for all of them.
     Raises:
         ValueError: an argument out of range; on call, an input of the wrong shape.
@@ -132,16 +135,22 @@ class MgNO(nn.Module):
             u = interpolate(u, coarse, fine, cubic=False)
         u = channels_together(u)
         for layer in range(self.layers):
-            if self.recompute and torch.is_grad_enabled():
-                arguments = (self._layer, layer, u, above, grids)
-                u = cast(Tensor, checkpoint(*arguments, use_reentrant=False, preserve_rng_state=False))
-            else:
-                u = self._layer(layer, u, above, grids)
+            recompute = self.recompute and torch.is_grad_enabled()
+            u = self._recomputed(layer, u, above, grids) if recompute else self._layer(layer, u, above, grids)
         answer = self.head(u)
         for coarse, fine in reversed(list(pairwise(self._missing(asked)))):
             answer = inject(answer, fine, coarse)
         answer = zero_on_walls(answer, asked)
         return answer + given[:, -self.out_channels :] if self.increment else answer
+
+    def _recomputed(self, layer: int, u: Tensor, above: Sequence[Grid], grids: Sequence[Grid]) -> Tensor:
+        """The same, of which a gradient keeps only `u`, and works on a few samples at a time."""
+        together = max(1, HELD // (self.head.weight.shape[1] * u[0, 0].numel()))
+        pieces = [
+            cast(Tensor, checkpoint(self._layer, layer, some, above, grids, use_reentrant=False, preserve_rng_state=False))
+            for some in u.split(together)
+        ]
+        return pieces[0] if len(pieces) == 1 else torch.cat(pieces)
 
     def _layer(self, layer: int, u: Tensor, above: Sequence[Grid], grids: Sequence[Grid]) -> Tensor:
         source = u
@@ -154,10 +163,10 @@ class MgNO(nn.Module):
             better = better * self.scales[layer].view(-1, *[1] * self.domain.dim)
         elif self.scale != 1:
             better = better * self.scale
-        better = better + self.pointwise[layer](u)
+        better = self.pointwise[layer](u, better)
         if self.bias_modes > 1:
             better = better + self.fields[layer]([*above, grids[0]][0])
-        return functional.gelu(better)
+        return gelu(better)
 
     def grids(self, shape: Sequence[int]) -> list[Grid]:
         """The grids of the cycle for an input of this shape; their number is the number of levels in use.
@@ -213,6 +222,18 @@ class MgNO(nn.Module):
             need = f"(batch, {self.in_channels}, {', '.join(['points'] * self.domain.dim)})"
             raise ValueError(f"u: got shape {tuple(u.shape)}, need {need}")
         return tuple(u.shape[2:])
+
+    def collapse(self, shape: Sequence[int] | None = None, *, points: int = 16) -> CollapsedMgNO:
+        """A copy for inference on one grid, equal up to rounding, whose coarse levels are one matrix per layer.
+
+        Args:
+            shape: of the grid; that of the domain if not given.
+            points: levels of at most so many become the matrix, of (2 width points)² numbers or less. More pays off on a GPU,
+                where small convolutions cost their launch.
+        Raises:
+            ValueError: as on call.
+        """
+        return CollapsedMgNO(self, self.domain.shape if shape is None else shape, points)
 
     @overload
     @classmethod

@@ -31,6 +31,18 @@ def channels_together(u: Float[Tensor, "batch channel *space"]) -> Float[Tensor,
     return u.movedim(1, -1).contiguous().movedim(-1, 1)
 
 
+def added(fresh: Tensor, other: Tensor) -> Tensor:
+    """The sum; `fresh` is a result that nothing else reads, and is overwritten where its gradient does not suffer by it."""
+    return fresh + other if torch.compiler.is_compiling() or fresh._is_view() else fresh.add_(other)
+
+
+def gelu(u: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
+    """GELU of values that may be overwritten."""
+    u = u.movedim(1, -1)  # a kernel for contiguous memory is faster
+    u = functional.gelu(u) if torch.is_grad_enabled() else torch.ops.aten.gelu_(u)
+    return u.movedim(-1, 1)
+
+
 class LearnedStencil(nn.Module):
     """A 3-point-wide convolution that continues its input beyond the sides as the grid says; `stride=2` restricts.
 
@@ -52,8 +64,9 @@ class LearnedStencil(nn.Module):
         u = extend(u, grid)
         if self.stride > 1:
             for axis, line in enumerate(grid):
-                at = axis - len(grid)
-                u = u.narrow(at, line.offset, u.shape[at] - line.offset)
+                if line.offset:
+                    at = axis - len(grid)
+                    u = u.narrow(at, line.offset, u.shape[at] - line.offset)
         return apply(u, self.weight, self.bias, stride=self.stride)
 
 
@@ -77,7 +90,9 @@ class Prolongation(nn.Module):
             u = apply(extend(u, coarse), self.weight, stride=2)
             starts = [3 - line.offset for line in fine]
         for axis, (start, line) in enumerate(zip(starts, fine, strict=True)):
-            u = u.narrow(axis - len(fine), start, line.points)
+            at = axis - len(fine)
+            if start or u.shape[at] != line.points:
+                u = u.narrow(at, start, line.points)
         return u
 
 
@@ -89,11 +104,23 @@ class Pointwise(nn.Module):
         self.weight = uniform(out_channels, in_channels, fan_in=in_channels)
         self.bias = uniform(out_channels, fan_in=in_channels) if bias else None
 
-    def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
-        dim = u.ndim - 2
-        if (points := u.movedim(1, -1)).is_contiguous():  # a matrix product, as the memory lies
-            return functional.linear(points, self.weight, self.bias).movedim(-1, 1)
-        return convolve[dim](u, self.weight[(...,) + (None,) * dim], self.bias)
+    def forward(
+        self, u: Float[Tensor, "batch in_channels *space"], plus: Float[Tensor, "batch out_channels *space"] | None = None
+    ) -> Float[Tensor, "batch out_channels *space"]:
+        """The matrix applied to `u`, and `plus` added if given, which may be overwritten."""
+        rows = u.movedim(1, -1)
+        if not rows.is_contiguous():
+            result = convolve[u.ndim - 2](u, self.weight[(...,) + (None,) * (u.ndim - 2)], self.bias)
+            return result if plus is None else added(result, plus)
+        if plus is None or not plus.movedim(1, -1).is_contiguous():
+            result = functional.linear(rows, self.weight, self.bias)
+            return (result if plus is None else result.add_(plus.movedim(1, -1))).movedim(-1, 1)
+        # One matrix product, as the memory lies.
+        flat, matrix = plus.movedim(1, -1).flatten(0, -2), self.weight.mT
+        add = Tensor.addmm if torch.is_grad_enabled() else Tensor.addmm_
+        flat = add(flat, rows.flatten(0, -2), matrix)
+        flat = flat if self.bias is None else flat.add_(self.bias)
+        return flat.view(*rows.shape[:-1], -1).movedim(-1, 1)
 
 
 class BiasField(nn.Module):
