@@ -25,10 +25,11 @@ from torch import nn
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from recipes.darcy import PRESETS, Preset, learn, open_splits
+from recipes.darcy import DARCY, PRESETS, open_splits
 from sciml.data.stream import Stream
 from sciml.metrics.fields import relative_l2
 from sciml.training.baselines import mean_of_training, ridge
+from sciml.training.comparison import Preset, learn
 from sciml.training.evaluate import evaluate
 
 SEEDS = 3
@@ -52,7 +53,7 @@ def interpolated(model: nn.Module, fine: Stream) -> float:
 def run(name: str, preset: Preset, data: Path, seed: int) -> dict[str, float]:
     """Train one model with one seed; its errors, parameters and seconds."""
     train, valid, tests = open_splits(data, preset, "cpu", seed)
-    trained = learn(name, preset, train, valid, None, seed)
+    trained = learn(DARCY, name, preset, train, valid, None, seed)
     test, fine = tests["darcy_test_16"], tests["darcy_test_32"]
     tables = {
         key: evaluate(trained.model, each, metrics={"l2": relative_l2}).rows[0] for key, each in (("16", test), ("32", fine))

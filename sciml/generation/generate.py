@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
@@ -11,7 +12,7 @@ from queue import SimpleQueue
 
 import torch
 
-from sciml.generation.card import Card
+from sciml.generation.card import Card, find_card, read_card
 from sciml.generation.cluster import in_cluster
 from sciml.generation.plan import Shard, check_same_card, shards_of
 from sciml.generation.samples import make_samples, make_shard, one_thread, variables_of
@@ -202,4 +203,17 @@ def _failure(worker: Worker, answer: Failed | None, plan: Sequence[Shard]) -> Ex
     return error
 
 
-__all__ = ["Progress", "Report", "generate"]
+def made(card: str, folder: Path) -> Path:
+    """The folder of a set that comes with the package, made on all cores where it is not there yet.
+
+    Args:
+        card: its name.
+    Raises:
+        ValueError, OSError: as `generate`.
+    """
+    print(f"{folder}: generating what is not there yet")
+    generate(read_card(find_card(card)), folder, workers=os.cpu_count() or 1)
+    return folder
+
+
+__all__ = ["Progress", "Report", "generate", "made"]

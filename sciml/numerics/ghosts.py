@@ -6,7 +6,10 @@ multigrid cycle, for any number of points.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, cast
 
 import torch
 from jaxtyping import Float
@@ -98,30 +101,62 @@ def coarsened(grid: Grid, levels: int) -> list[Grid]:
 
 def extend(field: Float[Tensor, "*batch"], grid: Grid) -> Float[Tensor, "*extended"]:
     """`field` with one ghost point at both ends of each of its last axes."""
-    every_gap = {gap for line in grid for gap in line.gaps}
     if all(line.zero_ghosts for line in grid):
         return functional.pad(field, (1, 1) * len(grid))
-    if field.ndim == len(grid) + 2:  # what the fast paddings of torch take
-        if all(line.periodic and line.ghost(0) == (1, 0) for line in grid):
-            return functional.pad(field, (1, 1) * len(grid), mode="circular")
-        if every_gap in ({0.0}, {0.5}) and all({"dirichlet", "neumann"}.issuperset(line.sides) for line in grid):
-            mirrored = functional.pad(field, (1, 1) * len(grid), mode="reflect" if every_gap == {0.0} else "replicate")
-            return _times_ends(mirrored, [tuple(-1.0 if s == "dirichlet" else 1.0 for s in line.sides) for line in grid])
-    for axis, line in enumerate(grid):
-        at = axis - len(grid)
-        n = field.shape[at]
-        first_end, last_end = (0, 1), (n - 1, n - 2)
-        first = _ghost(field, at, line.ghost(0), *(last_end if line.periodic else first_end))
-        last = _ghost(field, at, line.ghost(1), *(first_end if line.periodic else last_end))
-        field = torch.cat((first, field, last), at)
-    return field
+    return cast(Tensor, _Extended.apply(field, grid))
 
 
-def _ghost(field: Tensor, at: int, weights: tuple[float, float], outer: int, inner: int) -> Tensor:
-    edge = field.narrow(at, outer, 1)
-    if weights[1] == 0:
-        return edge * weights[0]
-    return edge * weights[0] + field.narrow(at, inner, 1) * weights[1]
+class _Extended(torch.autograd.Function):
+    """One copy forward and one back; paddings of torch, and slices put together, copy more often in their gradients."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(field: Tensor, grid: Grid) -> Tensor:
+        lead = field.ndim - len(grid)
+        if lead == 2 and (points := field.movedim(1, -1)).is_contiguous():  # channels of a point side by side
+            out = field.new_empty(len(field), *(n + 2 for n in points.shape[1:-1]), points.shape[-1]).movedim(-1, 1)
+        else:
+            out = field.new_empty(*field.shape[:lead], *(n + 2 for n in field.shape[lead:]))
+        _inside(out, range(lead, field.ndim)).copy_(field)
+        for at, line in enumerate(grid, start=lead):
+            for ghost, outer, inner, (first, second) in _ghosts(line, field.shape[at]):
+                beyond = out.select(at, ghost).copy_(out.select(at, outer)).mul_(first)
+                if second:
+                    beyond.add_(out.select(at, inner), alpha=second)
+        return out
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Grid], output: Tensor) -> None:
+        ctx.grid = inputs[1]
+
+    @staticmethod
+    def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        grid: Grid = ctx.grid
+        lead = gradient.ndim - len(grid)
+        for at, line in reversed(list(enumerate(grid, start=lead))):
+            beyond = [gradient.select(at, end) for end in (0, -1)]
+            n = gradient.shape[at] - 2
+            inside = gradient.narrow(at, 1, n)
+            gradient = inside.clone() if at == gradient.ndim - 1 else inside
+            for (_, outer, inner, (first, second)), values in zip(_ghosts(line, n), beyond, strict=True):
+                gradient.select(at, outer - 1).add_(values, alpha=first)
+                if second:
+                    gradient.select(at, inner - 1).add_(values, alpha=second)
+        return gradient, None
+
+
+def _inside(extended: Tensor, axes: Iterable[int]) -> Tensor:
+    for at in axes:
+        extended = extended.narrow(at, 1, extended.shape[at] - 2)
+    return extended
+
+
+def _ghosts(line: Line, n: int) -> list[tuple[int, int, int, tuple[float, float]]]:
+    """For both ends, places in the extended line: of the ghost, of the two points it is made of; and their weights."""
+    first, last = (1, 2), (n, n - 1)
+    near = (last, first) if line.periodic else (first, last)
+    return [(0, *near[0], line.ghost(0)), (n + 1, *near[1], line.ghost(1))]
 
 
 def zero_on_walls(field: Float[Tensor, "*batch"], grid: Grid) -> Float[Tensor, "*batch"]:
@@ -133,9 +168,19 @@ def _times_ends(field: Tensor, factors: list[tuple[float, ...]]) -> Tensor:
     """`field` with the first and the last point along each of its last axes multiplied by that axis' two factors."""
     if all(set(pair) == {1.0} for pair in factors):
         return field
-    product = field.new_ones(())
-    for n, (first, last) in zip(field.shape[-len(factors) :], factors, strict=True):
-        line = field.new_ones(n)
-        line[0], line[-1] = first, last
-        product = product[..., None] * line
-    return field * product
+    table = _table(tuple(field.shape[-len(factors) :]), tuple(factors), field.dtype, field.device)
+    return field * table
+
+
+@lru_cache(maxsize=256)
+def _table(
+    shape: tuple[int, ...], factors: tuple[tuple[float, ...], ...], dtype: torch.dtype, device: torch.device
+) -> Float[Tensor, "*space"]:
+    """Ones, and at the ends of each axis its factors; made outside of inference mode, whose tensors training could not use."""
+    with torch.inference_mode(False):
+        product = torch.ones((), dtype=dtype, device=device)
+        for n, (first, last) in zip(shape, factors, strict=True):
+            line = torch.ones(n, dtype=dtype, device=device)
+            line[0], line[-1] = first, last
+            product = product[..., None] * line
+        return product

@@ -1,4 +1,4 @@
-"""Pictures of fields over two-dimensional boxes. Needs the extra `plots`."""
+"""Pictures of fields over boxes of one and two dimensions. Needs the extra `plots`."""
 
 from __future__ import annotations
 
@@ -33,17 +33,20 @@ class Panel:
 def field_panels(panels: Sequence[Panel], domain: Domain, row_titles: Sequence[str]) -> Figure:
     """Fields side by side: a row per sample, a column per panel, the first axis of the domain to the right.
 
+    Fields over a line are drawn as curves, those over a plane in colours.
+
     Raises:
-        ValueError: the domain is not two-dimensional, or a panel has another grid.
+        ValueError: the domain has neither one nor two dimensions, or a panel has another grid.
     """
-    if domain.dim != 2:
-        raise ValueError(f"domain: got {domain.dim} dimensions, pictures of fields need 2")
+    if domain.dim not in (1, 2):
+        raise ValueError(f"domain: got {domain.dim} dimensions, pictures of fields need 1 or 2")
     for panel in panels:
         domain.check(panel.fields, panel.title)
     rows = len(row_titles)
-    aspect = domain.axes[1].length / domain.axes[0].length
+    line = domain.dim == 1
+    aspect = 0.7 if line else domain.axes[1].length / domain.axes[0].length
     figure = Figure(figsize=(2.9 * len(panels), 2.4 * aspect * rows + 0.5), layout="constrained", dpi=110)
-    axes = figure.subplots(rows, len(panels), squeeze=False, sharex=True, sharey=True)
+    axes = figure.subplots(rows, len(panels), squeeze=False, sharex=True, sharey=not line)
     ranges: dict[tuple[str, int], tuple[float, float]] = {}
     for row in range(rows):
         for column, panel in enumerate(panels):
@@ -51,13 +54,18 @@ def field_panels(panels: Sequence[Panel], domain: Domain, row_titles: Sequence[s
             values = panel.fields[row].double().cpu().numpy()
             low, high = ranges.get((panel.like or panel.title, row)) or _range(values, panel.signed)
             ranges[panel.title, row] = (low, high)
-            colours = "RdBu_r" if panel.signed else "viridis"
-            image = ax.imshow(values.T, origin="lower", extent=_extent(domain), cmap=colours, vmin=low, vmax=high)
-            figure.colorbar(image, ax=ax, shrink=0.8)
+            if line:
+                ax.plot(domain.coordinates()[0].numpy(), values, linewidth=1.2)
+                margin = 0.05 * (high - low) or 1.0
+                ax.set_ylim(low - margin, high + margin)
+            else:
+                colours = "RdBu_r" if panel.signed else "viridis"
+                image = ax.imshow(values.T, origin="lower", extent=_extent(domain), cmap=colours, vmin=low, vmax=high)
+                figure.colorbar(image, ax=ax, shrink=0.8)
             if row == 0:
                 ax.set_title(panel.title, fontsize=10)
             if column == 0:
-                ax.set_ylabel(f"{row_titles[row]}\ny", fontsize=9)
+                ax.set_ylabel(row_titles[row] if line else f"{row_titles[row]}\ny", fontsize=9)
             if row == rows - 1:
                 ax.set_xlabel("x", fontsize=9)
             ax.tick_params(labelsize=7)

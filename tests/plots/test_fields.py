@@ -35,5 +35,14 @@ def test_curves_mark_the_kept_step():
 def test_fields_of_another_grid_or_dimension_are_refused():
     with pytest.raises(ValueError, match="truth: got shape"):
         field_panels([Panel("truth", torch.zeros(1, 4, 4))], DOMAIN, ["sample 0"])
-    with pytest.raises(ValueError, match="got 1 dimensions, pictures of fields need 2"):
-        field_panels([Panel("truth", torch.zeros(1, 4))], Domain.box((1.0,), (4,), "open"), ["sample 0"])
+    with pytest.raises(ValueError, match="got 3 dimensions, pictures of fields need 1 or 2"):
+        field_panels([Panel("truth", torch.zeros(1, 4, 4, 4))], Domain.box((1.0,) * 3, (4,) * 3, "open"), ["sample 0"])
+
+
+def test_fields_over_a_line_are_curves():
+    line, field = Domain.box((2.0,), (5,), "open"), torch.arange(5.0)[None]
+    figure = field_panels([Panel("truth", field), Panel("ours", 3 * field, like="truth")], line, ["sample 0"])
+    x, y = figure.axes[0].lines[0].get_data()
+    assert x.tolist() == [0, 0.5, 1, 1.5, 2]
+    assert y.tolist() == [0, 1, 2, 3, 4]
+    assert figure.axes[0].get_ylim() == figure.axes[1].get_ylim() == pytest.approx((-0.2, 4.2))

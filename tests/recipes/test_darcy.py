@@ -12,10 +12,11 @@ from pathlib import Path
 import pytest
 import torch
 
-from recipes.darcy import PRESETS, main
+from recipes.darcy import DARCY, PRESETS
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import generate
 from sciml.training.checkpoint import load, read_checkpoint
+from sciml.training.comparison import compare
 
 ROOT = Path(__file__).resolve().parents[2]
 TINY = replace(PRESETS["quick"], steps=4, width=4, levels=3, fno_width=4, fno_modes=4)
@@ -31,7 +32,7 @@ def splits(tmp_path_factory):
 @pytest.fixture(scope="module")
 def run(splits, tmp_path_factory):
     out = tmp_path_factory.mktemp("run")
-    main(TINY, splits, "mgno", "cpu", out, 0)
+    compare(DARCY, TINY, splits, "mgno", "cpu", out, 0)
     return out
 
 
@@ -61,7 +62,7 @@ def test_the_checkpoint_gives_the_model_back_with_its_normalisation(run, splits)
 
 def test_started_again_it_returns_at_once_with_the_same_page(run, splits):
     before = (run / "log.csv").read_bytes()
-    main(TINY, splits, "mgno", "cpu", run, 0)
+    compare(DARCY, TINY, splits, "mgno", "cpu", run, 0)
     assert (run / "log.csv").read_bytes() == before
 
 
@@ -69,7 +70,7 @@ def test_a_training_file_without_tests_beside_it_is_refused_before_any_training(
     file = tmp_path / "mine.pt"
     torch.save({"x": torch.zeros(4, 8, 8), "y": torch.ones(4, 8, 8)}, file)
     with pytest.raises(ValueError, match=r"mine\.pt: need NAME_train_N\.pt with NAME_test_N\.pt beside it"):
-        main(TINY, file, "mgno", "cpu", tmp_path / "run", 0)
+        compare(DARCY, TINY, file, "mgno", "cpu", tmp_path / "run", 0)
     assert not (tmp_path / "run").exists()
 
 
@@ -77,10 +78,11 @@ TWO = """
 import sys
 from dataclasses import replace
 from pathlib import Path
-from recipes.darcy import PRESETS, main
+from recipes.darcy import DARCY, PRESETS
+from sciml.training.comparison import compare
 
 tiny = replace(PRESETS["quick"], steps=2, width=4, levels=3, fno_width=4, fno_modes=4)
-main(tiny, Path(sys.argv[1]), "mgno", "cpu", Path(sys.argv[2]), 0)
+compare(DARCY, tiny, Path(sys.argv[1]), "mgno", "cpu", Path(sys.argv[2]), 0)
 """
 
 

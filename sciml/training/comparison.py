@@ -1,0 +1,180 @@
+"""What recipes for operators between fields share: a set, two operators trained alike, a table and a page.
+
+A recipe says what its operators and its objective are (`Comparison`); `compare` does the rest and `command_line` reads options.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from sciml.data.stream import Stream, stream
+from sciml.data.window import Window
+from sciml.training.baselines import NeuralOperatorFNO, mean_of_training
+from sciml.training.evaluate import Table, evaluate
+from sciml.training.field_report import write_field_report
+from sciml.training.fit import Run, fit
+from sciml.training.objectives import Objective, RelativeL2
+from sciml.training.optimisers import Adam
+from sciml.training.ranks import Ranks, launched
+
+NAMES = {"mgno": "MgNO", "fno": "FNO"}
+
+
+@dataclass(frozen=True)
+class Preset:
+    """Sizes of a run, the same steps and batches for MgNO and for the FNO beside it.
+
+    Args:
+        card: names the set.
+        width, levels, layers: of MgNO.
+        symmetries: whether training turns and mirrors its batches, where the law allows it.
+        given: instants, of sets in time.
+    """
+
+    card: str
+    steps: int
+    batch_size: int
+    width: int
+    levels: int
+    fno_width: int
+    fno_modes: int
+    learning_rate: float
+    weight_decay: float
+    fno_weight_decay: float = 1e-4
+    clip: float | None = 1.0
+    symmetries: bool = False
+    layers: int = 4
+    given: int = 1
+
+    def smoothing(self) -> tuple[tuple[int, int], ...]:
+        """Of a backslash cycle: a step per level, two on the coarsest."""
+        return ((1, 0),) * (self.levels - 1) + ((2, 0),)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A law and how it is learned.
+
+    Args:
+        title: of the pages.
+        build: (name, preset, training stream) -> the operator, `mgno` or `fno`, with what scaling it needs around it.
+        objective: (preset, training stream) -> what is minimised.
+        presets, published: by name; and by card, what others report.
+        baselines: (preset, training stream, whether the set is that of the card) -> further rows of the table.
+        open_splits: (folder or file, preset, device, seed) -> training, validation and test streams.
+        make: (card, folder) -> the set, made where it is not there yet.
+        answer: what is tested of a trained operator, if not that itself.
+    """
+
+    title: str
+    build: Callable[[str, Preset, Stream], nn.Module]
+    objective: Callable[[Preset, Stream], Objective]
+    presets: Mapping[str, Preset]
+    published: Mapping[str, str]
+    baselines: Callable[[Preset, Stream, bool], dict[str, nn.Module]]
+    open_splits: Callable[[Path, Preset, str, int], tuple[Stream, Stream, dict[str, Stream]]]
+    make: Callable[[str, Path], object]
+    answer: Callable[[nn.Module], nn.Module] = lambda model: model
+
+
+def splits(
+    data: Path,
+    preset: Preset,
+    device: str,
+    seed: int,
+    *,
+    window: Window | None = None,
+    tested: Window | None = None,
+) -> tuple[Stream, Stream, dict[str, Stream]]:
+    """Training, validation and test streams of a folder of splits.
+
+    Args:
+        window, tested: of training and validation, and of the test.
+    """
+    folders = [(data / "train", window), (data / "valid", window), (data / "test", tested)]
+    opened = [stream(f, batch_size=preset.batch_size, seed=seed, device=device, window=w) for f, w in folders]
+    return opened[0], opened[1], {"test": opened[2]}
+
+
+def fno(preset: Preset, in_channels: int, out_channels: int, dim: int) -> nn.Module:
+    """The FNO of neuraloperator of this size."""
+    return NeuralOperatorFNO(in_channels, out_channels, width=preset.fno_width, layers=4, modes=(preset.fno_modes,) * dim)
+
+
+def mean_only(preset: Preset, train: Stream, own: bool) -> dict[str, nn.Module]:
+    """The mean of the training answers as the only simple baseline."""
+    return {"mean of training": mean_of_training(train)}
+
+
+def learn(comparison: Comparison, name: str, preset: Preset, train: Stream, valid: Stream, out: Path | None, seed: int) -> Run:
+    """Train one operator; choose its weights by the validation error in L2."""
+    torch.manual_seed(seed)
+    decay = preset.weight_decay if name == "mgno" else preset.fno_weight_decay
+    return fit(
+        comparison.build(name, preset, train),
+        comparison.objective(preset, train),
+        train,
+        steps=preset.steps,
+        validation=valid,
+        criterion=RelativeL2(train.domain, train.inputs, train.targets),
+        optimiser=Adam(preset.learning_rate, decay, clip=preset.clip),
+        out=out,
+    )
+
+
+def compare(
+    comparison: Comparison, preset: Preset, data: Path | None, model: str, device: str, out: Path | None, seed: int
+) -> dict[str, Table]:
+    """Train `model`, and beside an MgNO an FNO, on `data` or on the set of the preset, made if need be; report every test."""
+    folder = data or Path("data") / preset.card
+    out = out or Path("results") / f"{folder.stem}-{model}"
+    tables: dict[str, Table] = {}
+    with launched(device) as here:
+        ranks = Ranks.now()
+        if data is None and ranks.first:
+            comparison.make(preset.card, folder)
+        ranks.wait()
+        train, valid, tests = comparison.open_splits(folder, preset, str(here), seed)
+        trained = learn(comparison, model, preset, train, valid, out, seed)
+        baselines = comparison.baselines(preset, train, data is None)
+        if model == "mgno":
+            beside = learn(comparison, "fno", preset, train, valid, out / "fno", seed)
+            baselines = {"FNO (neuraloperator)": comparison.answer(beside.model)} | baselines
+        for name, test in tests.items() if ranks.first else ():
+            answer = comparison.answer(trained.model)
+            tables[name] = table = evaluate(answer, test, name=NAMES[model], baselines=baselines, out=out / name)
+            print(table)
+            page = out / name / "report.html"
+            notes = [f"Published on the authors' own data: {p}." for p in [comparison.published.get(preset.card)] if p]
+            title, shown = f"{comparison.title}, {folder.stem}: {table.rows[0].name}", replace(trained, model=answer)
+            write_field_report(page, title, shown, table, test, baselines, notes)
+            print(f"{page}: the table, the learning curves and pictures")
+            for note in notes:
+                print(note)
+    return tables
+
+
+def command_line(
+    comparison: Comparison, description: str | None, *, usual: Callable[[Path | None], str] = lambda data: "quick"
+) -> tuple[Preset, Path | None, str, str, Path | None, int]:
+    """What `run` needs beside the comparison.
+
+    Args:
+        usual: the preset where none is named, from the data given.
+    """
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--preset", choices=comparison.presets, help=f"default: {usual(None)}")
+    parser.add_argument("--data", type=Path, help="folder with train, valid and test (default: made now)")
+    parser.add_argument("--model", choices=NAMES, default="mgno")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda")
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order")
+    parser.add_argument("--out", type=Path, help="run folder (default: results/NAME-MODEL)")
+    given = parser.parse_args()
+    preset = comparison.presets[given.preset or usual(given.data)]
+    return preset, given.data, given.model, given.device, given.out, given.seed
