@@ -11,7 +11,6 @@ what it held before, of one training step with `recompute=True`, whose time stan
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 import time
@@ -141,19 +140,24 @@ def peak(which: str, points: int, device: str) -> float:
 def measure_peak(which: str, points: int, device: str) -> None:
     """What the process of `peak` does."""
     model, state, u = both(points, device, recompute=which == "recomputing")
-    small = u[:1, :, :32, :32]  # what kernels keep, whatever the size
-    for v in (small, u):
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        if device == "cuda":
-            torch.cuda.reset_peak_memory_stats()
-            before = torch.cuda.memory_allocated() / 2**20
-        if which == "plain":
-            torch.autograd.grad(plain(state, v).square().mean(), list(state.values()))
-        elif v is u:
-            model(v).square().mean().backward()
-        now = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-        now = torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else now
-    print(now - before)
+    before = resident("VmRSS")
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        before = torch.cuda.memory_allocated() / 2**20
+    else:
+        # The peak that the kernel keeps is at first that of the parent.
+        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    if which == "plain":
+        torch.autograd.grad(plain(state, u).square().mean(), list(state.values()))
+    else:
+        model(u).square().mean().backward()
+    print((torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resident("VmHWM")) - before)
+
+
+def resident(name: str) -> float:
+    """MiB of memory that this process holds (VmRSS) or held at most (VmHWM); Linux only."""
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def main(quick: bool, device: str, out: Path | None) -> int:
