@@ -65,7 +65,7 @@ def both(points: int, device: str, recompute: bool = False) -> tuple[MgNO, dict[
     """Our model, the peer's weights equal to its own, and an input."""
     torch.manual_seed(0)
     published = mgno_darcy_rough(open_square(points))
-    state = {name: w.to(device).requires_grad_() for name, w in published.to_official().items()}
+    state = {name: w.to(device).contiguous().requires_grad_() for name, w in published.to_official().items()}  # NCHW
     arguments = {"width": 24, "layers": 4, "domain": open_square(points), "recompute": recompute}
     model = MgNO(1, 1, **arguments)
     model.load_state_dict(published.state_dict())
