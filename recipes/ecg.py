@@ -1,7 +1,7 @@
 """An electrocardiogram in delay coordinates: learn its dynamics from a series of others, measure, beside the published numbers.
 
     python recipes/ecg.py --train ECG_pecuzal_5d_train.npy --test ECG_pecuzal_5d_test.npy   # as published: 250,000 updates
-    python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset cpu      # six networks, refined in stages: for a CPU core
+    python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset cpu      # six networks, windows of 50: for a CPU core
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset quick    # two networks, 3,000 updates, a minute
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --alpha adaptive  # the published estimator; also `annealed`
 
@@ -35,7 +35,6 @@ from sciml.training.fit import fit
 from sciml.training.optimisers import Adam, Exponential, OneCycle, Schedule
 from sciml.training.reconstruction import Protocol, Reconstruction
 from sciml.training.reconstruction_report import reconstruction_report
-from sciml.training.refine import Stage, refine
 
 Alpha = Literal["constant", "adaptive", "annealed"]
 
@@ -50,7 +49,6 @@ class Preset:
     Args:
         rate: of learning, the largest; `schedule` says how it goes on.
         warm_up: of a window, whose errors do not count.
-        stages: by Levenberg and Marquardt's method after the updates.
         instants: of the test series; None for all.
         orbit: steps over which Lyapunov exponents are averaged.
     """
@@ -63,16 +61,14 @@ class Preset:
     rate: float = 1e-3
     schedule: Schedule = PUBLISHED_SCHEDULE
     warm_up: int = 0
-    stages: tuple[Stage, ...] = ()
     instants: int | None = None
     orbit: int = 20_000
 
 
 FAST = OneCycle(warmup=0.05, end=1e-2)
-STAGES = tuple(Stage(alpha, steps=100, warm_up=10, every=180, iterations=6) for alpha in (0.3, 0.15, 0.08, 0.05))
 PRESETS = {
     "quick": Preset(2, 50, 3000, rate=4e-3, schedule=FAST, warm_up=5, instants=10_000, orbit=2000),
-    "cpu": Preset(6, 50, 8000, rate=4e-3, schedule=FAST, warm_up=5, stages=STAGES),
+    "cpu": Preset(6, 50, 8000, rate=4e-3, schedule=FAST, warm_up=5),
     "full": Preset(20, 200, 250_000),
 }
 SEQUENCES = 16
@@ -122,15 +118,11 @@ def main(preset: Preset, train: Path, test: Path, alpha: Alpha, device: str, out
     samples = stream(
         train, batch_size=SEQUENCES * preset.replicas, seed=seed, window=Window(preset.steps + 1, 0), device=device
     )
-    for stage in preset.stages:
-        stage.windows(given[None])  # refuses a short series before the training
     torch.manual_seed(seed)
     model = network(preset, given.shape[1]).to(device)
     optimiser = Adam(preset.rate, schedule=preset.schedule)
     out = out or Path("results") / f"ecg-{alpha}"
     run = fit(model, objective(alpha, preset), samples, steps=preset.updates, optimiser=optimiser, out=out)
-    assert isinstance(run.model, ShallowPLRNN)
-    refine(run.model, given[None].double().to(device), preset.stages, samples, out)
     beside = {
         "linear map, ridge": PolynomialMap.of(given, degree=1, ridge=1e-6),
         "polynomials of degree 3, ridge": PolynomialMap.of(given, degree=3, ridge=1e-6),
