@@ -1,6 +1,6 @@
 """MgNO beside a plain implementation of the published layer order: a training step, inference and memory.
 
-python benchmarks/mgno.py [--quick] [--device cuda] [--out docs/results/mgno.json]
+python benchmarks/mgno.py [--quick] [--peer nchw|channels_last] [--device cuda] [--out docs/results/mgno.json]
 
 The peer is written here from the description (He, Liu & Xu 2024 and their code): convolutions of torch one after the other,
 NCHW. Both have the weights of the published model for rough Darcy coefficients, 572,661 numbers, batches of 8, and equal
@@ -61,11 +61,14 @@ def plain(state: dict[str, Tensor], u: Tensor) -> Tensor:
     return functional.conv2d(u, state["linear.weight"])
 
 
-def both(points: int, device: str, recompute: bool = False) -> tuple[MgNO, dict[str, Tensor], Tensor]:
+def both(points: int, device: str, recompute: bool = False, layout: str = "nchw") -> tuple[MgNO, dict[str, Tensor], Tensor]:
     """Our model, the peer's weights equal to its own, and an input."""
     torch.manual_seed(0)
     published = mgno_darcy_rough(open_square(points))
-    state = {name: w.to(device).contiguous().requires_grad_() for name, w in published.to_official().items()}  # NCHW
+    lies = {"nchw": torch.contiguous_format, "channels_last": torch.channels_last}[layout]
+    given = published.to_official().items()
+    state = {n: w.to(device).contiguous(memory_format=lies if w.ndim == 4 else torch.contiguous_format) for n, w in given}
+    state = {name: w.requires_grad_() for name, w in state.items()}
     arguments = {"width": 24, "layers": 4, "domain": open_square(points), "recompute": recompute}
     model = MgNO(1, 1, **arguments)
     model.load_state_dict(published.state_dict())
@@ -85,9 +88,9 @@ def pairs(peer: Callable[[], object], *ours: Callable[[], object], repeats: int)
     return [[seconds(call) for call in (peer, *ours)] for _ in range(repeats + 2)][2:]
 
 
-def speed(points: int, device: str, repeats: int) -> tuple[list[Figure], list[list[str]]]:
+def speed(points: int, device: str, repeats: int, layout: str) -> tuple[list[Figure], list[list[str]]]:
     """Figures of one size, and its lines of the table."""
-    model, state, u = both(points, device)
+    model, state, u = both(points, device, layout=layout)
     recomputing = both(points, device, recompute=True)[0]
     fast = model.collapse()
     with torch.no_grad():
@@ -160,12 +163,12 @@ def resident(name: str) -> float:
     return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
-def main(quick: bool, device: str, out: Path | None) -> int:
+def main(quick: bool, layout: str, device: str, out: Path | None) -> int:
     """Measure, print, keep."""
     sizes, repeats = ((64,), 2) if quick else ((128, 256), 7)
     figures, rows = [], []
     for points in sizes:
-        new, lines = speed(points, device, repeats)
+        new, lines = speed(points, device, repeats, layout)
         figures += new
         rows += lines
     print_table(["grid", "", "plain, s", "ours, s", "ratio"], rows)
@@ -185,7 +188,8 @@ if __name__ == "__main__":
         sys.exit()
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="64 x 64 points; the figures are those of the full run")
+    parser.add_argument("--peer", default="nchw", choices=("nchw", "channels_last"), help="how the peer's weights lie")
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--out", type=Path)
     given = parser.parse_args()
-    sys.exit(main(given.quick, given.device, given.out))
+    sys.exit(main(given.quick, given.peer, given.device, given.out))

@@ -15,12 +15,10 @@ from __future__ import annotations
 
 from torch import nn
 
-from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import Stream
 from sciml.generation.generate import made
-from sciml.operators.mgno import MgNO
 from sciml.training.baselines import mean_of_training, ridge
-from sciml.training.comparison import Comparison, Preset, command_line, compare, fno, splits
+from sciml.training.comparison import Comparison, Preset, between_fields, command_line, compare, splits
 from sciml.training.objectives import Objective, RelativeL2
 
 PRESETS = {
@@ -29,13 +27,6 @@ PRESETS = {
     "paper": Preset("burgers", 25_000, 20, 64, 9, 64, 16, learning_rate=1e-3, weight_decay=1e-5),
 }
 PUBLISHED: dict[str, str] = {}
-
-
-def build(name: str, preset: Preset, train: Stream) -> nn.Module:
-    """The operator between fields of order one, with the normalisation of the training set around it."""
-    arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
-    inner = MgNO(1, 1, domain=train.domain, **arguments) if name == "mgno" else fno(preset, 1, 1, 1)
-    return Normalised(inner, Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets)).to(train.device)
 
 
 def objective(preset: Preset, train: Stream) -> Objective:
@@ -48,7 +39,7 @@ def baselines(preset: Preset, train: Stream, own: bool) -> dict[str, nn.Module]:
     return {"ridge regression": ridge(train), "mean of training": mean_of_training(train)}
 
 
-BURGERS = Comparison("Burgers' equation", build, objective, PRESETS, PUBLISHED, baselines, splits, made)
+BURGERS = Comparison("Burgers' equation", between_fields, objective, PRESETS, PUBLISHED, baselines, splits, made)
 
 
 if __name__ == "__main__":

@@ -16,13 +16,11 @@ from pathlib import Path
 
 from torch import nn
 
-from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import Stream, stream
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import made
-from sciml.operators.mgno import MgNO
 from sciml.training.baselines import mean_of_training, ridge
-from sciml.training.comparison import Comparison, Preset, command_line, compare, fno, splits
+from sciml.training.comparison import Comparison, Preset, between_fields, command_line, compare, splits
 from sciml.training.objectives import Objective, RelativeH1
 from sciml.training.reference import ReferenceSolver
 from sciml.training.symmetries import SquareSymmetries
@@ -59,15 +57,8 @@ def open_splits(data: Path, preset: Preset, device: str, seed: int) -> tuple[Str
 
 
 def build(name: str, preset: Preset, train: Stream) -> nn.Module:
-    """The operator between fields of order one, with the normalisation of the training set around it."""
-    if name == "mgno":
-        arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
-        inner: nn.Module = MgNO(1, 1, domain=train.domain, **arguments)
-    else:
-        inner = fno(preset, 1, 1, 2)
-    # Zero pressure stays zero: the sides of the box keep it.
-    inputs, targets = Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets, centre=False)
-    return Normalised(inner, inputs, targets).to(train.device)
+    """Zero pressure stays zero: the sides of the box keep it."""
+    return between_fields(name, preset, train, centre=False)
 
 
 def objective(preset: Preset, train: Stream) -> Objective:

@@ -16,13 +16,11 @@ from __future__ import annotations
 
 from torch import nn
 
-from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import Stream
 from sciml.generation.card import find_card, read_card
 from sciml.generation.generate import made
-from sciml.operators.mgno import MgNO
 from sciml.training.baselines import mean_of_training
-from sciml.training.comparison import Comparison, Preset, command_line, compare, fno, splits
+from sciml.training.comparison import Comparison, Preset, between_fields, command_line, compare, splits
 from sciml.training.objectives import Objective, RelativeH1
 from sciml.training.reference import ReferenceSolver
 
@@ -33,13 +31,6 @@ PRESETS = {
     "paper": Preset("helmholtz", 40_000, 10, 40, 6, 32, 20, learning_rate=3e-4, weight_decay=1e-5, clip=None, layers=5),
 }
 PUBLISHED = {"helmholtz": "MgNO 0.0071 in L2 and 0.0402 in H1, 7.58 M numbers, 101 x 101 points (He, Liu & Xu 2024)"}
-
-
-def build(name: str, preset: Preset, train: Stream) -> nn.Module:
-    """The operator between fields of order one, with the normalisation of the training set around it."""
-    arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
-    inner = MgNO(1, 1, domain=train.domain, **arguments) if name == "mgno" else fno(preset, 1, 1, 2)
-    return Normalised(inner, Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets)).to(train.device)
 
 
 def objective(preset: Preset, train: Stream) -> Objective:
@@ -56,7 +47,7 @@ def baselines(preset: Preset, train: Stream, own: bool) -> dict[str, nn.Module]:
     return found
 
 
-HELMHOLTZ = Comparison("Helmholtz' equation", build, objective, PRESETS, PUBLISHED, baselines, splits, made)
+HELMHOLTZ = Comparison("Helmholtz' equation", between_fields, objective, PRESETS, PUBLISHED, baselines, splits, made)
 
 
 if __name__ == "__main__":

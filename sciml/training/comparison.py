@@ -13,9 +13,11 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import Stream, stream
 from sciml.data.window import Window
-from sciml.training.baselines import NeuralOperatorFNO, mean_of_training
+from sciml.operators.mgno import MgNO
+from sciml.training.baselines import NeuralOperatorFNO
 from sciml.training.evaluate import Table, evaluate
 from sciml.training.field_report import write_field_report
 from sciml.training.fit import Run, fit
@@ -107,9 +109,19 @@ def fno(preset: Preset, in_channels: int, out_channels: int, dim: int) -> nn.Mod
     return NeuralOperatorFNO(in_channels, out_channels, width=preset.fno_width, layers=4, modes=(preset.fno_modes,) * dim)
 
 
-def mean_only(preset: Preset, train: Stream, own: bool) -> dict[str, nn.Module]:
-    """The mean of the training answers as the only simple baseline."""
-    return {"mean of training": mean_of_training(train)}
+def between_fields(name: str, preset: Preset, train: Stream, *, centre: bool = True) -> nn.Module:
+    """An operator from one function to another, `mgno` or `fno`, with the normalisation of the training set around it.
+
+    Args:
+        centre: whether the mean of the answers is taken off too.
+    """
+    if name == "mgno":
+        arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
+        inner: nn.Module = MgNO(1, 1, domain=train.domain, **arguments)
+    else:
+        inner = fno(preset, 1, 1, train.domain.dim)
+    inputs, targets = Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets, centre=centre)
+    return Normalised(inner, inputs, targets).to(train.device)
 
 
 def learn(comparison: Comparison, name: str, preset: Preset, train: Stream, valid: Stream, out: Path | None, seed: int) -> Run:
@@ -163,18 +175,23 @@ def compare(
 def command_line(
     comparison: Comparison, description: str | None, *, usual: Callable[[Path | None], str] = lambda data: "quick"
 ) -> tuple[Preset, Path | None, str, str, Path | None, int]:
-    """What `run` needs beside the comparison.
+    """What `compare` needs beside the comparison.
 
     Args:
         usual: the preset where none is named, from the data given.
     """
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--preset", choices=comparison.presets, help=f"default: {usual(None)}")
-    parser.add_argument("--data", type=Path, help="folder with train, valid and test (default: made now)")
+    parser.add_argument(
+        "--data", type=Path, help="folder with train, valid and test, or what else the recipe names (default: made now)"
+    )
     parser.add_argument("--model", choices=NAMES, default="mgno")
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
-    parser.add_argument("--seed", type=int, default=0, help="of the first weights and the order")
+    parser.add_argument("--seed", type=int, default=0, help="of the first weights, the order and what is held out")
     parser.add_argument("--out", type=Path, help="run folder (default: results/NAME-MODEL)")
     given = parser.parse_args()
     preset = comparison.presets[given.preset or usual(given.data)]
     return preset, given.data, given.model, given.device, given.out, given.seed
+
+
+__all__ = ["Comparison", "Preset", "between_fields", "command_line", "compare", "fno", "learn", "splits"]

@@ -431,6 +431,22 @@ def test_recomputed_layers_have_the_same_gradients():
         assert (a.grad - b.grad).norm() <= 1e-13 * a.grad.norm()
 
 
+@pytest.mark.parametrize("sides", ["open", "periodic", "dirichlet"])
+@pytest.mark.parametrize("dim", [1, 2, 3])
+def test_in_mixed_precision_it_trains_and_answers_as_in_single(dim, sides):
+    torch.manual_seed(0)
+    model = MgNO(1, 1, width=4, layers=2, domain=box(dim, 16, sides), smoothing=((1, 1), (1, 0), (2, 0)))
+    u = torch.randn(2, 1, *[16] * dim)
+    expected = model(u)
+    with torch.autocast("cpu", torch.bfloat16):
+        trained = model(u)
+        trained.square().sum().backward()
+        with torch.no_grad():
+            answered = model(u)
+    for answer in (trained, answered):
+        assert (answer.float() - expected).norm() <= 0.03 * expected.norm()
+
+
 def test_channels_grow_with_the_level_where_asked():
     model = MgNO(2, 1, width=(4, 6, 8), layers=2, domain=square(16, "periodic"), smoothing=((1, 1), (1, 1), (2, 0)))
     shapes = [tuple(level.before.steps[0].smooth.weight.shape[:2]) for level in model.cycles[0].levels]

@@ -171,8 +171,8 @@ class MgNO(nn.Module):
     def grids(self, shape: Sequence[int]) -> list[Grid]:
         """The grids of the cycle for an input of this shape; their number is the number of levels in use.
 
-        The first has the spacing that the model is trained on, within a factor of 1.5: on a finer input, levels without
-        weights come before it, on a coarser one the input is interpolated to it.
+        The first has the spacing that the model is trained on, within a factor of the root of 2: on a finer input, levels
+        without weights come before it, on a coarser one the input is interpolated to it.
 
         Raises:
             ValueError: a side below 8 points, or fewer levels than asked for under `strict_levels`.

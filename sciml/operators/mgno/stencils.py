@@ -117,8 +117,8 @@ class Pointwise(nn.Module):
             return (result if plus is None else result.add_(plus.movedim(1, -1))).movedim(-1, 1)
         # One matrix product, as the memory lies.
         flat, matrix = plus.movedim(1, -1).flatten(0, -2), self.weight.mT
-        add = Tensor.addmm if torch.is_grad_enabled() else Tensor.addmm_
-        flat = add(flat, rows.flatten(0, -2), matrix)
+        in_place = not torch.is_grad_enabled() and flat.dtype == rows.dtype == matrix.dtype  # which autocast cannot
+        flat = (Tensor.addmm_ if in_place else Tensor.addmm)(flat, rows.flatten(0, -2), matrix)
         flat = flat if self.bias is None else flat.add_(self.bias)
         return flat.view(*rows.shape[:-1], -1).movedim(-1, 1)
 
