@@ -1,13 +1,14 @@
 """Darcy flow, from permeability to pressure: generate, learn, compare, draw.
 
     python recipes/darcy.py --preset quick                       # 2 CPU cores, about 4 minutes: MgNO beside its baselines
+    python recipes/darcy.py --finer 129 257 513                  # and the test samples on finer grids, with the same weights
     python recipes/darcy.py --preset full --device cuda          # 85 x 85 points, 1,000 samples
     torchrun --nproc-per-node 4 recipes/darcy.py --preset paper --device cuda    # rough coefficients on 257 x 257
     python recipes/darcy.py --data darcy_train_16.pt             # your data: a folder of splits, or the published .pt files
 
 Writes results/NAME/: config.json, log.csv, log.jsonl, best.pt, last.pt; the same of the FNO beside it in fno/; and a folder per
-test set with table.csv and report.html, one page with the table, the learning curves and pictures. Started again, it goes on
-where it was.
+test set with table.csv and report.html, one page with the table, the learning curves and pictures; with several test sets
+by_grid.md, the errors grid by grid. Started again, it goes on where it was.
 """
 
 from __future__ import annotations

@@ -203,16 +203,17 @@ def _failure(worker: Worker, answer: Failed | None, plan: Sequence[Shard]) -> Ex
     return error
 
 
-def made(card: str, folder: Path) -> Path:
+def made(card: str, folder: Path, *, resolution: int | None = None, split: str | None = None) -> Path:
     """The folder of a set that comes with the package, made on all cores where it is not there yet.
 
     Args:
         card: its name.
+        resolution, split: as of `generate`: another grid, and one split alone.
     Raises:
         ValueError, OSError: as `generate`.
     """
     print(f"{folder}: generating what is not there yet")
-    generate(read_card(find_card(card)), folder, workers=os.cpu_count() or 1)
+    generate(read_card(find_card(card)), folder, resolution=resolution, split=split, workers=os.cpu_count() or 1)
     return folder
 
 

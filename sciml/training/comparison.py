@@ -6,7 +6,7 @@ A recipe says what its operators and its objective are (`Comparison`); `compare`
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -16,8 +16,11 @@ from torch import nn
 from sciml.data.normalise import Normalised, Normaliser
 from sciml.data.stream import Stream, stream
 from sciml.data.window import Window
+from sciml.numerics.domain import Domain
 from sciml.operators.mgno import MgNO
+from sciml.operators.subsampled import Subsampled
 from sciml.training.baselines import NeuralOperatorFNO
+from sciml.training.checkpoint import write_bytes
 from sciml.training.evaluate import Table, evaluate
 from sciml.training.field_report import write_field_report
 from sciml.training.fit import Run, fit
@@ -70,7 +73,8 @@ class Comparison:
         presets, published: by name; and by card, what others report.
         baselines: (preset, training stream, whether the set is that of the card) -> further rows of the table.
         open_splits: (folder or file, preset, device, seed) -> training, validation and test streams.
-        make: (card, folder) -> the set, made where it is not there yet.
+        make: (card, folder) -> the set, made where it is not there yet; with `resolution=` and `split=`, a split of it on
+            another grid.
         answer: what is tested of a trained operator, if not that itself.
     """
 
@@ -81,7 +85,7 @@ class Comparison:
     published: Mapping[str, str]
     baselines: Callable[[Preset, Stream, bool], dict[str, nn.Module]]
     open_splits: Callable[[Path, Preset, str, int], tuple[Stream, Stream, dict[str, Stream]]]
-    make: Callable[[str, Path], object]
+    make: Callable[..., object]
     answer: Callable[[nn.Module], nn.Module] = lambda model: model
 
 
@@ -141,40 +145,104 @@ def learn(comparison: Comparison, name: str, preset: Preset, train: Stream, vali
 
 
 def compare(
-    comparison: Comparison, preset: Preset, data: Path | None, model: str, device: str, out: Path | None, seed: int
+    comparison: Comparison,
+    preset: Preset,
+    data: Path | None,
+    model: str,
+    device: str,
+    out: Path | None,
+    seed: int,
+    finer: Sequence[int] = (),
 ) -> dict[str, Table]:
-    """Train `model`, and beside an MgNO an FNO, on `data` or on the set of the preset, made if need be; report every test."""
+    """Train `model`, and beside an MgNO an FNO, on `data` or on the set of the preset, made if need be; report every test.
+
+    Where a test set has a finer grid than the training set, each model and baseline answers a second time, on every second
+    (fourth, ...) point of it, with cubics between.
+
+    Args:
+        finer: points a side, on which the test samples of the preset's set are made and answered too.
+    Raises:
+        ValueError: finer grids of other data than the preset's own.
+    """
+    if finer and data is not None:
+        raise ValueError(f"finer: got {list(finer)} beside {data}, need the preset's own set, as only that can be made again")
     folder = data or Path("data") / preset.card
     out = out or Path("results") / f"{folder.stem}-{model}"
+    made_again = {points: folder.with_name(f"{folder.name}-{points}") for points in finer}
     tables: dict[str, Table] = {}
     with launched(device) as here:
         ranks = Ranks.now()
         if data is None and ranks.first:
             comparison.make(preset.card, folder)
+            for points, place in made_again.items():
+                comparison.make(preset.card, place, resolution=points, split="test")
         ranks.wait()
         train, valid, tests = comparison.open_splits(folder, preset, str(here), seed)
+        for points, place in made_again.items():
+            tests[f"test-{points}"] = stream(place / "test", batch_size=1, device=str(here), window=tests["test"].window)
         trained = learn(comparison, model, preset, train, valid, out, seed)
-        baselines = comparison.baselines(preset, train, data is None)
+        models = {NAMES[model]: comparison.answer(trained.model)}
         if model == "mgno":
             beside = learn(comparison, "fno", preset, train, valid, out / "fno", seed)
-            baselines = {"FNO (neuraloperator)": comparison.answer(beside.model)} | baselines
+            models["FNO (neuraloperator)"] = comparison.answer(beside.model)
+        baselines = comparison.baselines(preset, train, data is None)
+        notes = [f"Published on the authors' own data: {p}." for p in [comparison.published.get(preset.card)] if p]
         for name, test in tests.items() if ranks.first else ():
-            answer = comparison.answer(trained.model)
-            tables[name] = table = evaluate(answer, test, name=NAMES[model], baselines=baselines, out=out / name)
-            print(table)
-            page = out / name / "report.html"
-            notes = [f"Published on the authors' own data: {p}." for p in [comparison.published.get(preset.card)] if p]
-            title, shown = f"{comparison.title}, {folder.stem}: {table.rows[0].name}", replace(trained, model=answer)
-            write_field_report(page, title, shown, table, test, baselines, notes)
-            print(f"{page}: the table, the learning curves and pictures")
-            for note in notes:
-                print(note)
+            others = interpolated(models | baselines, train.domain, test.domain) or baselines
+            tables[name] = _reported(f"{comparison.title}, {folder.stem}", trained, models | others, test, notes, out / name)
+        if len(tables) > 1:
+            text = by_grid(tables, {name: test.domain for name, test in tests.items()}, train.domain)
+            write_bytes(out / "by_grid.md", text.encode())
+            print(text)
     return tables
+
+
+def _reported(title: str, run: Run, models: Mapping[str, nn.Module], test: Stream, notes: Sequence[str], out: Path) -> Table:
+    """The table and the page of one test set; the first of the models is that of the run."""
+    (name, model), *others = models.items()
+    table = evaluate(model, test, name=name, baselines=dict(others), out=out)
+    print(table)
+    page = out / "report.html"
+    write_field_report(page, f"{title}: {name}", replace(run, model=model), table, test, dict(others), notes)
+    print(f"{page}: the table, the learning curves and pictures", *notes, sep="\n")
+    return table
+
+
+def grid_name(domain: Domain) -> str:
+    """Such as "65²", or "65 x 33"."""
+    if len(set(domain.shape)) == 1:
+        return f"{domain.shape[0]}{' ²³'[domain.dim - 1].strip()}"
+    return " x ".join(str(n) for n in domain.shape)
+
+
+def interpolated(models: Mapping[str, nn.Module], coarse: Domain, fine: Domain) -> dict[str, nn.Module]:
+    """Each of the models on the points of its own grid, with cubics between; none where `fine` is not a finer grid."""
+    try:
+        found = [Subsampled(model, coarse, fine) for model in models.values()]
+    except ValueError:
+        return {}
+    return {} if coarse == fine else {f"{name} at {grid_name(coarse)}": row for name, row in zip(models, found, strict=True)}
+
+
+def by_grid(tables: Mapping[str, Table], grids: Mapping[str, Domain], own: Domain) -> str:
+    """The means of the first metric, one column per test set; on the training grid "NAME at GRID" is what NAME is."""
+    metric = next(iter(tables.values())).metrics[0]
+    means = {test: {row.name: row.statistic(metric, "mean") for row in table.rows} for test, table in tables.items()}
+    for test in (test for test, domain in grids.items() if domain == own):
+        means[test] |= {f"{name} at {grid_name(own)}": mean for name, mean in means[test].items()}
+    lines = [["mean " + metric, *(f"{test}, {grid_name(grids[test])}" for test in tables)], ["---", *["---:"] * len(tables)]]
+    names = dict.fromkeys(row.name for table in reversed([*tables.values()]) for row in table.rows)
+    for name in names:
+        cells = [means[test].get(name) for test in tables]
+        if f"{name} at {grid_name(own)}" in names and cells.count(None) == len(cells) - 1:
+            continue  # the other row says the same and more
+        lines.append([name, *("–" if mean is None else f"{mean:.4g}" for mean in cells)])
+    return "".join("| " + " | ".join(line) + " |\n" for line in lines)
 
 
 def command_line(
     comparison: Comparison, description: str | None, *, usual: Callable[[Path | None], str] = lambda data: "quick"
-) -> tuple[Preset, Path | None, str, str, Path | None, int]:
+) -> tuple[Preset, Path | None, str, str, Path | None, int, Sequence[int]]:
     """What `compare` needs beside the comparison.
 
     Args:
@@ -189,9 +257,24 @@ def command_line(
     parser.add_argument("--device", default="cpu", help="cpu or cuda")
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the order and what is held out")
     parser.add_argument("--out", type=Path, help="run folder (default: results/NAME-MODEL)")
+    parser.add_argument(
+        "--finer", type=int, nargs="+", default=(), metavar="POINTS", help="answer the test samples on these grids too"
+    )
     given = parser.parse_args()
     preset = comparison.presets[given.preset or usual(given.data)]
-    return preset, given.data, given.model, given.device, given.out, given.seed
+    return preset, given.data, given.model, given.device, given.out, given.seed, given.finer
 
 
-__all__ = ["Comparison", "Preset", "between_fields", "command_line", "compare", "fno", "learn", "splits"]
+__all__ = [
+    "Comparison",
+    "Preset",
+    "between_fields",
+    "by_grid",
+    "command_line",
+    "compare",
+    "fno",
+    "grid_name",
+    "interpolated",
+    "learn",
+    "splits",
+]

@@ -8,8 +8,8 @@ from sciml.data.stream import stream
 from sciml.metrics.fields import relative_l2
 from sciml.numerics.domain import Domain
 from sciml.numerics.ghosts import pyramid
+from sciml.numerics.resolution import finer, inject, interpolate
 from sciml.operators.mgno import MgNO
-from sciml.operators.mgno.resolution import finer, inject, interpolate
 from sciml.training.evaluate import evaluate
 from sciml.training.fit import fit
 from sciml.training.objectives import RelativeL2

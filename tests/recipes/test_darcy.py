@@ -66,6 +66,32 @@ def test_started_again_it_returns_at_once_with_the_same_page(run, splits):
     assert (run / "log.csv").read_bytes() == before
 
 
+def test_the_test_samples_are_answered_on_finer_grids_too(tmp_path, monkeypatch):
+    def made(card, folder, *, resolution=17, split=None):
+        few = {"train": 8, "valid": 2, "test": 3}
+        return generate(read_card(find_card(card)), folder, samples=few, resolution=resolution, split=split)
+
+    monkeypatch.chdir(tmp_path)
+    tables = compare(replace(DARCY, make=made), TINY, None, "mgno", "cpu", Path("run"), 0, [33, 65])
+    assert [*tables] == ["test", "test-33", "test-65"]
+    names = [row.name for row in tables["test-65"].rows]
+    assert names[:4] == ["MgNO", "FNO (neuraloperator)", "MgNO at 17²", "FNO (neuraloperator) at 17²"]
+    assert not tables["test-65"].notes()
+    # What the solver of the training grid and cubics leave: the coefficient jumps, so it does not vanish.
+    solver = {name: table.rows[-1].statistic("relative_l2", "mean") for name, table in tables.items()}
+    assert solver["test"] < 1e-6
+    assert 1e-2 < solver["test-33"] < solver["test-65"] < 0.3
+    head, _, first, *_ = Path("run/by_grid.md").read_text().splitlines()
+    assert head == "| mean relative_l2 | test, 17² | test-33, 33² | test-65, 65² |"
+    assert first.startswith("| MgNO | ")
+    assert "–" not in Path("run/by_grid.md").read_text()
+
+
+def test_finer_grids_of_other_data_are_refused(splits, tmp_path):
+    with pytest.raises(ValueError, match=r"finer: got \[33\] beside .*need the preset's own set"):
+        compare(DARCY, TINY, splits, "mgno", "cpu", tmp_path / "run", 0, [33])
+
+
 def test_a_training_file_without_tests_beside_it_is_refused_before_any_training(tmp_path):
     file = tmp_path / "mine.pt"
     torch.save({"x": torch.zeros(4, 8, 8), "y": torch.ones(4, 8, 8)}, file)

@@ -21,11 +21,11 @@ from torch.utils.checkpoint import checkpoint
 
 from sciml.numerics.domain import Domain
 from sciml.numerics.ghosts import Grid, Line, coarsened, pyramid, zero_on_walls
+from sciml.numerics.resolution import finer, inject, interpolate
 from sciml.operators.mgno.collapse import CollapsedMgNO
 from sciml.operators.mgno.cycle import Cycle, MultigridCycle
 from sciml.operators.mgno.official import Facts, Kind, load, read, write
 from sciml.operators.mgno.published import POINTS, PublishedMgNO
-from sciml.operators.mgno.resolution import finer, inject, interpolate
 from sciml.operators.mgno.stencils import BiasField, Pointwise, channels_together, gelu
 
 HELD = 2**24

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float
@@ -11,9 +12,21 @@ from torch.nn import functional
 
 from sciml.numerics.ghosts import Grid, Line, extend
 
-convolve = {1: functional.conv1d, 2: functional.conv2d, 3: functional.conv3d}
-_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-convolve_transposed = {1: functional.conv_transpose1d, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
+
+def _convolve_line(u: Tensor, weight: Tensor, bias: Tensor | None = None, stride: int = 1, padding: int = 0) -> Tensor:
+    """In a plane of one row: only there does torch keep the channels of a point together."""
+    return functional.conv2d(u.unsqueeze(2), weight.unsqueeze(2), bias, (1, stride), (0, padding)).squeeze(2)
+
+
+def _convolve_line_transposed(
+    u: Tensor, weight: Tensor, *, stride: int, padding: int = 0, output_padding: Sequence[int] = (0,)
+) -> Tensor:
+    u, weight, more = u.unsqueeze(2), weight.unsqueeze(2), (0, *output_padding)
+    return functional.conv_transpose2d(u, weight, stride=(1, stride), padding=(0, padding), output_padding=more).squeeze(2)
+
+
+convolve = {1: _convolve_line, 2: functional.conv2d, 3: functional.conv3d}
+convolve_transposed = {1: _convolve_line_transposed, 2: functional.conv_transpose2d, 3: functional.conv_transpose3d}
 
 
 def uniform(*shape: int, fan_in: int) -> nn.Parameter:
@@ -21,12 +34,12 @@ def uniform(*shape: int, fan_in: int) -> nn.Parameter:
     bound = 1 / math.sqrt(fan_in)
     values = torch.empty(*shape).uniform_(-bound, bound)
     # Strides of one channel are ambiguous, and then the kernel decides how the output of a convolution lies.
-    return nn.Parameter(values.contiguous(memory_format=_CHANNELS_LAST.get(len(shape), torch.contiguous_format)))
+    return nn.Parameter(values.movedim(1, -1).contiguous().movedim(-1, 1) if len(shape) > 2 else values)
 
 
 def channels_together(u: Float[Tensor, "batch channel *space"]) -> Float[Tensor, "batch channel *space"]:
     """The same values with the channels of a point side by side in memory, where convolutions are faster that way."""
-    if u.ndim not in (4, 5) or u.dtype == torch.float64:
+    if u.dtype == torch.float64:
         return u
     return u.movedim(1, -1).contiguous().movedim(-1, 1)
 

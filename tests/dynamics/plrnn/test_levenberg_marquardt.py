@@ -94,7 +94,7 @@ def planted(replicas=1, seed=0):
 def test_a_planted_network_is_found_again_to_the_last_digit_where_l_bfgs_still_searches(seed):
     objective = GeneralizedTeacherForcing(0.3)
     model, batch = planted(seed=seed)
-    done = levenberg_marquardt(model, objective, batch, iterations=25)
+    done = levenberg_marquardt(model, objective, batch, iterations=50)
     other, _ = planted(seed=seed)
     searched = polish(other, objective, batch, evaluations=200)
     assert done.first[0] > 1e-3
