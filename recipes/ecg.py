@@ -2,6 +2,7 @@
 
     python recipes/ecg.py --train ECG_pecuzal_5d_train.npy --test ECG_pecuzal_5d_test.npy   # as published: 250,000 updates
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset cpu      # six networks, windows of 50: for a CPU core
+    python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset long     # ten times as long
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --preset quick    # two networks, 3,000 updates, a minute
     python recipes/ecg.py --train TRAIN.npy --test TEST.npy --alpha adaptive  # the published estimator; also `annealed`
 
@@ -69,6 +70,7 @@ FAST = OneCycle(warmup=0.05, end=1e-2)
 PRESETS = {
     "quick": Preset(2, 50, 3000, rate=4e-3, schedule=FAST, warm_up=5, instants=10_000, orbit=2000),
     "cpu": Preset(6, 50, 8000, rate=4e-3, schedule=FAST, warm_up=5),
+    "long": Preset(6, 50, 80_000, rate=2e-3, schedule=FAST, warm_up=5),
     "full": Preset(20, 200, 250_000),
 }
 SEQUENCES = 16

@@ -104,9 +104,9 @@ def test_the_card_of_the_page_is_generated_and_checked(membrane):
     assert "16 residuals recomputed" in run.stdout
 
 
-def test_the_example_of_deeponet_runs():
-    (code,) = blocks("methods/deeponet.md", "python")
-    exec(compile(code, "deeponet.md", "exec"), {})
+@pytest.mark.parametrize("page", ["methods/deeponet.md", "methods/mgno.md"])
+def test_the_examples_of_a_method_run(page):
+    exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
 
 
 def test_the_examples_of_chaotic_flows_run_and_the_table_has_all_flows_as_they_are():

@@ -15,7 +15,8 @@ class RollOut(nn.Module):
         steps: how many to give.
         channels: of one instant.
     Raises:
-        ValueError: fewer than one step or channel; on call, an operator that gives another number of channels.
+        ValueError: fewer than one step or channel; on call, inputs that are not whole instants, or an operator that gives
+            another number of channels.
     """
 
     def __init__(self, step: nn.Module, steps: int, channels: int = 1) -> None:
@@ -28,6 +29,8 @@ class RollOut(nn.Module):
 
     def forward(self, given: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
         """The next instants, joined along the channels."""
+        if given.shape[1] % self.channels:
+            raise ValueError(f"given: got {given.shape[1]} channels, need whole instants of {self.channels}")
         answers: list[Tensor] = []
         for _ in range(self.steps):
             answer = self.step(given)

@@ -30,7 +30,7 @@ class Subsampled(nn.Module):
         grids = pyramid(fine, fine.shape, 1 + max(fine.shape).bit_length())
         boxes = [[(axis.origin, axis.length) for axis in domain.axes] for domain in (coarse, fine)]
         if boxes[0] != boxes[1] or wanted not in grids:
-            raise ValueError(f"coarse: got {coarse}, need every second, fourth, ... point of {fine}")
+            raise ValueError(f"fine: got {fine}, whose every second, fourth, ... point is not {coarse}")
         self._grids = grids[: grids.index(wanted) + 1]
 
     def forward(self, given: Float[Tensor, "batch in_channel *space"]) -> Float[Tensor, "batch out_channel *space"]:
@@ -40,7 +40,7 @@ class Subsampled(nn.Module):
             given = inject(given, fine, coarse)
         answer = self.model(given)
         for coarse, fine in pairwise(reversed(self._grids)):
-            answer = interpolate(answer, coarse, fine, cubic=True)
+            answer = interpolate(answer, coarse, fine)
         return answer
 
 

@@ -114,17 +114,18 @@ def fno(preset: Preset, in_channels: int, out_channels: int, dim: int) -> nn.Mod
 
 
 def between_fields(name: str, preset: Preset, train: Stream, *, centre: bool = True) -> nn.Module:
-    """An operator from one function to another, `mgno` or `fno`, with the normalisation of the training set around it.
+    """An operator from the inputs to the targets, `mgno` or `fno`, with the normalisation of the training set around it.
 
     Args:
         centre: whether the mean of the answers is taken off too.
     """
+    inputs, targets = Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets, centre=centre)
+    channels = len(inputs.shift), len(targets.shift)
     if name == "mgno":
         arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
-        inner: nn.Module = MgNO(1, 1, domain=train.domain, **arguments)
+        inner: nn.Module = MgNO(*channels, domain=train.domain, **arguments)
     else:
-        inner = fno(preset, 1, 1, train.domain.dim)
-    inputs, targets = Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets, centre=centre)
+        inner = fno(preset, *channels, train.domain.dim)
     return Normalised(inner, inputs, targets).to(train.device)
 
 
@@ -162,7 +163,7 @@ def compare(
     Args:
         finer: points a side, on which the test samples of the preset's set are made and answered too.
     Raises:
-        ValueError: finer grids of other data than the preset's own.
+        ValueError: finer grids of other data than the preset's own, or that do not have all points of its grid.
     """
     if finer and data is not None:
         raise ValueError(f"finer: got {list(finer)} beside {data}, need the preset's own set, as only that can be made again")
@@ -174,11 +175,13 @@ def compare(
         ranks = Ranks.now()
         if data is None and ranks.first:
             comparison.make(preset.card, folder)
-            for points, place in made_again.items():
-                comparison.make(preset.card, place, resolution=points, split="test")
         ranks.wait()
         train, valid, tests = comparison.open_splits(folder, preset, str(here), seed)
         for points, place in made_again.items():
+            Subsampled(nn.Identity(), train.domain, train.domain.with_points([points] * train.domain.dim))  # before any work
+            if ranks.first:
+                comparison.make(preset.card, place, resolution=points, split="test")
+            ranks.wait()
             tests[f"test-{points}"] = stream(place / "test", batch_size=1, device=str(here), window=tests["test"].window)
         trained = learn(comparison, model, preset, train, valid, out, seed)
         models = {NAMES[model]: comparison.answer(trained.model)}
@@ -258,7 +261,12 @@ def command_line(
     parser.add_argument("--seed", type=int, default=0, help="of the first weights, the order and what is held out")
     parser.add_argument("--out", type=Path, help="run folder (default: results/NAME-MODEL)")
     parser.add_argument(
-        "--finer", type=int, nargs="+", default=(), metavar="POINTS", help="answer the test samples on these grids too"
+        "--finer",
+        type=int,
+        nargs="+",
+        default=(),
+        metavar="POINTS",
+        help="answer the test samples on these grids too",
     )
     given = parser.parse_args()
     preset = comparison.presets[given.preset or usual(given.data)]

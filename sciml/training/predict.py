@@ -123,7 +123,7 @@ def check_grid(checkpoint: Checkpoint, domain: Domain | None, *, any_grid: bool 
     sides = [[axis.sides for axis in each.axes] for each in (domain, trained)]
     if any_grid and sides[0] == sides[1]:
         return
-    remedy = "resample the fields" if any_grid else "resample the fields, or allow any grid if the model is made for it"
+    remedy = "resample the fields" if any_grid else "resample the fields, or pass any_grid=True if the model is made for it"
     raise ValueError(f"grid: got {domain}, the checkpoint {checkpoint.path} was trained on {trained}; {remedy}")
 
 

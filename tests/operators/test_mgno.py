@@ -155,8 +155,8 @@ def test_on_mixed_sides_each_side_keeps_its_condition():
     assert torch.allclose(mixed(u), operator(unfolded, pyramid(double, (33, 16), 3))[:, :, :17], rtol=0, atol=1e-13)
 
 
-def with_every_part(dim, sides, layout, cycle="official", prolongation=4, visits=1):
-    domain = Domain.box((1.0,) * dim, (16,) * dim, sides, layout)
+def with_every_part(shape, sides, layout, cycle="official", prolongation=4, visits=1):
+    domain = Domain.box((1.0,) * len(shape), shape, sides, layout)
     torch.manual_seed(0)
     shapes = {"width": (2, 3, 2, 1, 2, 3), "smoothing": ((1, 1),) * 6, "prolongation": prolongation, "visits": visits}
     return MgNO(2, 1, layers=1, domain=domain, cycle=cycle, **shapes)
@@ -168,6 +168,14 @@ def runs_on(model, shape):
     assert u.shape == (1, 1, *shape)
     assert u.isfinite().all()
     assert all(line.points >= 2 for line in model.grids(shape)[-1])
+
+
+def runs_everywhere(shape, *parts):
+    """As the grid that a model is made for, and as another one."""
+    own = with_every_part(shape, *parts)
+    runs_on(own, shape)
+    assert own.grids(shape)[0] == pyramid(own.domain, shape, 1)[0]
+    runs_on(with_every_part((16,) * len(shape), *parts), shape)
 
 
 any_sides = st.sampled_from(["periodic", "dirichlet", "neumann", "open", ("dirichlet", "neumann"), ("neumann", "open")])
@@ -184,17 +192,16 @@ any_sides = st.sampled_from(["periodic", "dirichlet", "neumann", "open", ("diric
     prolongation=st.sampled_from([3, 4]),
     visits=st.sampled_from([1, 1, 2]),
 )
-def test_one_set_of_weights_runs_on_any_grid(dim, sizes, turn, sides, cells, cycle, prolongation, visits):
+def test_it_runs_on_any_grid(dim, sizes, turn, sides, cells, cycle, prolongation, visits):
     shape = [min(n, 40) if dim == 3 else n for n in sizes[:dim]]
     shape = tuple(shape[turn % dim :] + shape[: turn % dim])
-    runs_on(with_every_part(dim, sides[:dim], "cells" if cells else None, cycle, prolongation, visits), shape)
+    runs_everywhere(shape, sides[:dim], "cells" if cells else None, cycle, prolongation, visits)
 
 
 @pytest.mark.parametrize("layout", ["both_ends", "cells", "interior"])
-def test_one_set_of_weights_runs_on_every_side_from_8_to_513(layout):
-    model = with_every_part(1, "dirichlet", layout)
+def test_it_runs_on_every_side_from_8_to_513(layout):
     for points in range(8, 514):
-        runs_on(model, (points,))
+        runs_on(with_every_part((points,), "dirichlet", layout), (points,))
 
 
 def direct_formula(state, u, smoothing):
@@ -283,6 +290,19 @@ def test_official_weights_of_another_class_are_refused():
         MgNO.from_official({name: w for name, w in state.items() if name != "linear_list.1.bias"})
     with pytest.raises(ValueError, match="another class"):
         MgNO.from_official(state | {"norm.weight": torch.ones(3)})
+    with pytest.raises(ValueError, match=r"head\.bias is not in both"):
+        MgNO.from_official(state | {"linear.bias": torch.ones(1)})
+
+
+def test_a_model_with_levels_left_out_has_no_official_form():
+    with pytest.raises(ValueError, match="only 4 of 6 levels are in use"):
+        mgno_darcy_rough(open_square(16)).to_official()
+
+
+@pytest.mark.parametrize("recompute", [False, True])
+def test_an_empty_batch_has_an_empty_answer(recompute):
+    model = MgNO(1, 2, width=3, layers=2, domain=square(12, "neumann"), smoothing=((1, 0), (1, 0)), recompute=recompute)
+    assert model(torch.zeros(0, 1, 12, 12)).shape == (0, 2, 12, 12)
 
 
 def test_the_gradient_is_that_of_finite_differences():
@@ -316,9 +336,8 @@ def test_sides_stay_in_place_on_every_level(layout, points):
 
 def test_a_grid_too_small_for_all_levels_uses_fewer_or_raises_when_strict():
     assert len(mgno_darcy_rough(open_square(16)).grids((16, 16))) == 4
-    model = MgNO(1, 1, width=2, layers=1, domain=open_square(16), strict_levels=True)
     with pytest.raises(ValueError, match=r"4 of the 6 levels are in use on grid \(16, 16\)"):
-        model(torch.zeros(1, 1, 16, 16))
+        MgNO(1, 1, width=2, layers=1, domain=open_square(16), strict_levels=True)
     with pytest.raises(ValueError, match="at least 8 points"):
         mgno_darcy_rough()(torch.zeros(1, 1, 7, 16))
 
@@ -339,8 +358,8 @@ def test_levels_that_the_training_grid_has_no_room_for_never_join():
 
 
 def test_the_number_of_levels_in_use_is_said(caplog):
-    MgNO(1, 1, width=2, layers=1, domain=square(19, "open")).grids((19, 21))
-    assert "5 of the 6 levels are in use on grid (19, 21)" in caplog.text
+    MgNO(1, 1, width=2, layers=1, domain=square(19, "open"))
+    assert "5 of the 6 levels are in use on grid (19, 19)" in caplog.text
 
 
 @pytest.mark.parametrize(("layout", "parity"), [("first_end", 0), ("first_end", 1), ("cells", 0), ("cells", 1)])
@@ -361,6 +380,10 @@ def test_wrong_inputs_are_named():
     model = mgno_darcy_rough()
     with pytest.raises(ValueError, match=r"u: got shape \(1, 2, 16, 16\), need \(batch, 1, points, points\)"):
         model(torch.zeros(1, 2, 16, 16))
+    with pytest.raises(ValueError, match=r"u: got torch\.float64, the weights are torch\.float32"):
+        model(torch.zeros(1, 1, 16, 16, dtype=torch.float64))
+    with pytest.raises(ValueError, match=r"u: got grid \(16,\), need 2 sides"):
+        model.grids((16,))
     with pytest.raises(ValueError, match="width: got 0"):
         MgNO(1, 1, width=0, layers=1, domain=open_square(16))
     with pytest.raises(ValueError, match="prolongation"):

@@ -24,5 +24,7 @@ def test_instants_of_several_channels_stay_together():
     assert RollOut(Last(), 2, channels=2)(given).flatten().tolist() == [3, 4, 4, 5]
     with pytest.raises(ValueError, match="gave 2 channels, need the 1 of one instant"):
         RollOut(Last(), 2)(given)
+    with pytest.raises(ValueError, match="given: got 3 channels, need whole instants of 2"):
+        RollOut(Last(), 2, channels=2)(given[:, :3])
     with pytest.raises(ValueError, match="at least 1 each"):
         RollOut(Last(), 0)

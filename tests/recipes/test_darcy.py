@@ -92,6 +92,18 @@ def test_finer_grids_of_other_data_are_refused(splits, tmp_path):
         compare(DARCY, TINY, splits, "mgno", "cpu", tmp_path / "run", 0, [33])
 
 
+def test_finer_grids_without_the_points_of_the_usual_one_are_refused_before_any_training(tmp_path, monkeypatch):
+    few = {"train": 2, "valid": 1, "test": 1}
+
+    def make(card, folder):
+        return generate(read_card(find_card(card)), folder, samples=few, resolution=17)
+
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ValueError, match="fine: got"):
+        compare(replace(DARCY, make=make), TINY, None, "mgno", "cpu", Path("run"), 0, [40])
+    assert not Path("run").exists()
+
+
 def test_a_training_file_without_tests_beside_it_is_refused_before_any_training(tmp_path):
     file = tmp_path / "mine.pt"
     torch.save({"x": torch.zeros(4, 8, 8), "y": torch.ones(4, 8, 8)}, file)

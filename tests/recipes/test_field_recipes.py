@@ -56,3 +56,13 @@ def test_ten_instants_in_and_one_out(tmp_path):
         step = NAVIER_STOKES.build(name, preset, samples)
         assert step(batch).shape == (2, 1, 32, 32)
         assert NAVIER_STOKES.answer(step)(batch).shape == (2, 10, 32, 32)
+
+
+def test_sets_with_several_inputs_are_learned_alike(tmp_path):
+    few = {"train": 3, "valid": 1, "test": 1}
+    generate(read_card(find_card("poisson-conductance-mini")), tmp_path, samples=few, resolution=16)
+    samples = stream(tmp_path / "train", batch_size=3)
+    assert len(samples.inputs) == 2
+    for name in ("mgno", "fno"):
+        operator = HELMHOLTZ.build(name, HELMHOLTZ.presets["quick"], samples)
+        assert operator(torch.ones(3, 2, 16, 16)).shape == (3, 1, 16, 16)

@@ -20,8 +20,8 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from sciml.numerics.domain import Domain
-from sciml.numerics.ghosts import Grid, Line, coarsened, pyramid, zero_on_walls
-from sciml.numerics.resolution import finer, inject, interpolate
+from sciml.numerics.ghosts import Grid, coarsened, pyramid, zero_on_walls
+from sciml.numerics.resolution import inject, interpolate, resample
 from sciml.operators.mgno.collapse import CollapsedMgNO
 from sciml.operators.mgno.cycle import Cycle, MultigridCycle
 from sciml.operators.mgno.official import Facts, Kind, load, read, write
@@ -38,8 +38,8 @@ class MgNO(nn.Module):
     """Multigrid neural operator on the box and the conditions of `domain`, for any number of points from 8 per side.
 
     The condition of each side holds on every level and in every transfer: functions continue periodically, oddly
-    (`dirichlet`), evenly (`neumann`) or by zero (`open`, as in the published Darcy models). The output is zero on points
-    that lie on a `dirichlet` side.
+    (`dirichlet`), evenly (`neumann`) or by zero (`open`, as in the published Darcy models). The output, with `increment` what
+    is added to the input, is zero on points that lie on a `dirichlet` side.
 
     Args:
         in_channels: number of input functions.
@@ -47,9 +47,9 @@ class MgNO(nn.Module):
         width: channels of the hidden functions (n in the paper), or one number per level, finest first.
         layers: number of hidden layers.
         domain: where the model is trained. Its conditions and layout say what lies beyond the sides, its numbers of points the
-            spacing that the weights belong to and how many levels are in use. On a finer grid, levels without weights come
-            before them: every cycle reads every second point and its output is interpolated. A coarser input is interpolated
-            to the trained spacing and the answer read at its points.
+            grid that the weights belong to and how many levels are in use. On a grid of half its spacing, a quarter, ...,
+            levels without weights come before them: every cycle reads every second point and its output is interpolated. From
+            any other grid the input is brought to that of the domain by cubics, and the answer back.
         smoothing: per level, finest first, steps before and after the coarser levels; without steps after, the cycle is a
             backslash cycle.
         cycle: what is restricted, see `sciml.operators.mgno.cycle.Transfer`.
@@ -62,9 +62,9 @@ class MgNO(nn.Module):
         increment: whether the answer is added to the last `out_channels` of the input, as a step in time.
         recompute: whether training keeps only what enters each layer and computes the rest again, a third more work for less
             than half of the memory; gradients are the same.
-        strict_levels: raise instead of leaving out levels when a grid is too small for all of them.
+        strict_levels: raise instead of leaving out levels when the domain's grid is too small for all of them.
     Raises:
-        ValueError: an argument out of range; on call, an input of the wrong shape.
+        ValueError: an argument out of range; on call, an input of the wrong shape or precision.
     """
 
     def __init__(
@@ -121,6 +121,8 @@ class MgNO(nn.Module):
             for n in inputs
         )
         self._depth = len(pyramid(domain, domain.shape, levels))
+        if self._depth < levels:
+            _leave_out(self)
         for cycle_of_layer in self.cycles:
             cast(MultigridCycle, cycle_of_layer).leave_out(self._depth)
         self.pointwise = nn.ModuleList(Pointwise(n, channels[0], bias=bias_modes == 1) for n in inputs)
@@ -129,23 +131,19 @@ class MgNO(nn.Module):
         self.head = Pointwise(channels[0], out_channels, bias=False)
 
     def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
-        given, asked = u, self._grid(self._checked_shape(u))
-        above, grids = self._levels(asked)
-        for coarse, fine in pairwise(self._missing(asked)):
-            u = interpolate(u, coarse, fine, cubic=False)
-        u = channels_together(u)
+        given, asked = u, self._grid(self._checked(u))
+        worked_on = asked if self._halvings(asked) is not None else self._own
+        above, grids = self._levels(worked_on)
+        u = channels_together(resample(u, asked, worked_on))
         for layer in range(self.layers):
             recompute = self.recompute and torch.is_grad_enabled()
             u = self._recomputed(layer, u, above, grids) if recompute else self._layer(layer, u, above, grids)
-        answer = self.head(u)
-        for coarse, fine in reversed(list(pairwise(self._missing(asked)))):
-            answer = inject(answer, fine, coarse)
-        answer = zero_on_walls(answer, asked)
+        answer = zero_on_walls(resample(self.head(u), worked_on, asked), asked)
         return answer + given[:, -self.out_channels :] if self.increment else answer
 
     def _recomputed(self, layer: int, u: Tensor, above: Sequence[Grid], grids: Sequence[Grid]) -> Tensor:
         """The same, of which a gradient keeps only `u`, and works on a few samples at a time."""
-        together = max(1, HELD // (self.head.weight.shape[1] * u[0, 0].numel()))
+        together = max(1, HELD // (self.head.weight.shape[1] * math.prod(u.shape[2:])))
         pieces = [
             cast(Tensor, checkpoint(self._layer, layer, some, above, grids, use_reentrant=False, preserve_rng_state=False))
             for some in u.split(together)
@@ -158,7 +156,7 @@ class MgNO(nn.Module):
             source = inject(source, fine, coarse)
         better = self.cycles[layer](source, grids)
         for coarse, fine in pairwise([grids[0], *reversed(above)]):
-            better = interpolate(better, coarse, fine, cubic=True)
+            better = interpolate(better, coarse, fine)
         if self.scales is not None:
             better = better * self.scales[layer].view(-1, *[1] * self.domain.dim)
         elif self.scale != 1:
@@ -169,58 +167,47 @@ class MgNO(nn.Module):
         return gelu(better)
 
     def grids(self, shape: Sequence[int]) -> list[Grid]:
-        """The grids of the cycle for an input of this shape; their number is the number of levels in use.
-
-        The first has the spacing that the model is trained on, within a factor of the root of 2: on a finer input, levels
-        without weights come before it, on a coarser one the input is interpolated to it.
+        """The grids of the cycle for an input of this shape: that of the domain and its coarser ones.
 
         Raises:
-            ValueError: a side below 8 points, or fewer levels than asked for under `strict_levels`.
+            ValueError: a side below 8 points, or another number of sides than the domain has.
         """
-        return self._levels(self._grid(shape))[1]
+        asked = self._grid(shape)
+        return self._levels(asked if self._halvings(asked) is not None else self._own)[1]
 
     def _grid(self, shape: Sequence[int]) -> Grid:
+        if len(shape) != self.domain.dim:
+            raise ValueError(f"u: got grid {tuple(shape)}, need {self.domain.dim} sides")
         if min(shape) < 8:
             raise ValueError(f"u: got grid {tuple(shape)}, need at least 8 points per side")
         return pyramid(self.domain, tuple(shape), 1)[0]
 
-    def _halvings(self, grid: Grid) -> int:
-        """How often the spacing of the training grid is to be halved to come near to this one; negative where doubled."""
-        ratios = [
-            _intervals(line) / _intervals(Line.of(axis, axis.points)) for line, axis in zip(grid, self.domain.axes, strict=True)
-        ]
-        return round(sum(math.log2(ratio) for ratio in ratios) / len(ratios))
+    @property
+    def _own(self) -> Grid:
+        return pyramid(self.domain, self.domain.shape, 1)[0]
 
-    def _missing(self, grid: Grid) -> list[Grid]:
-        """From this grid to finer ones, up to the spacing that the model is trained on."""
-        grids = [grid]
-        for _ in range(-self._halvings(grid)):
-            grids.append(finer(grids[-1]))
-        return grids
+    def _halvings(self, grid: Grid) -> int | None:
+        """How often every second point of it is to be taken to come to the domain's own grid; None if that leads elsewhere."""
+        halvings = round(math.log2(grid[0].points / self.domain.shape[0]))
+        if halvings < 0:
+            return None
+        grids = coarsened(grid, halvings + 1)
+        return halvings if grids[-1] == self._own and len(grids) == halvings + 1 else None
 
-    def _levels(self, asked: Grid) -> tuple[list[Grid], list[Grid]]:
-        """Grids above the trained spacing, finest first, and those of the cycle."""
-        grids, above = coarsened(self._missing(asked)[-1], self._depth + max(0, self._halvings(asked))), []
-        for _ in range(self._halvings(asked)):
-            if len(grids) > 1:
-                above.append(grids.pop(0))
-        if len(grids) < len(self.smoothing):
-            shape = tuple(line.points for line in asked)
-            fact = f"{len(grids)} of the {len(self.smoothing)} levels are in use on grid {shape}"
-            if self.strict_levels:
-                why = f"coarse sides need 2 points, and the domain's own grid {self.domain.shape} has room for {self._depth}"
-                raise ValueError(f"u: {fact}: {why}; take larger grids, fewer levels, or strict_levels=False")
-            if not torch.compiler.is_compiling():
-                _say_once(fact)
-        return above, grids
+    def _levels(self, grid: Grid) -> tuple[list[Grid], list[Grid]]:
+        """Grids above that of the domain, finest first, and those of the cycle."""
+        halvings = self._halvings(grid) or 0
+        grids = coarsened(grid, halvings + self._depth)
+        return grids[:halvings], grids[halvings:]
 
-    def _sides(self) -> set[str]:
-        return {side for axis in self.domain.axes for side in axis.sides}
-
-    def _checked_shape(self, u: Tensor) -> tuple[int, ...]:
+    def _checked(self, u: Tensor) -> tuple[int, ...]:
+        """The shape of the grid."""
         if u.ndim != 2 + self.domain.dim or u.shape[1] != self.in_channels:
             need = f"(batch, {self.in_channels}, {', '.join(['points'] * self.domain.dim)})"
             raise ValueError(f"u: got shape {tuple(u.shape)}, need {need}")
+        weights = self.head.weight.dtype
+        if u.dtype != weights and not (torch.is_autocast_enabled(u.device.type) and u.is_floating_point()):
+            raise ValueError(f"u: got {u.dtype}, the weights are {weights}; convert one of them")
         return tuple(u.shape[2:])
 
     def collapse(self, shape: Sequence[int] | None = None, *, points: int = 16) -> CollapsedMgNO:
@@ -275,6 +262,7 @@ class MgNO(nn.Module):
             domain=domain or open_square(211 if kind == "darcy_smooth" else 256),
             smoothing=facts.smoothing,
             prolongation=facts.prolongation,
+            stencil_bias=facts.stencil_bias,
         )
         load(model, weights)
         return model
@@ -304,15 +292,22 @@ class MgNO(nn.Module):
             or {s for a in self.domain.axes for s in a.sides} != {"open"}
         ):
             raise ValueError("width, domain: the authors' class needs one width, two dimensions and open sides")
+        if self._depth < levels:
+            raise ValueError(
+                f"smoothing: only {self._depth} of {levels} levels are in use, the authors' class runs all of them"
+            )
         widths = (self.prolongation,) * (levels - 1) if isinstance(self.prolongation, int) else self.prolongation
         kind: Kind = "darcy" if set(widths) <= {4} else "darcy_smooth"
         facts = Facts(kind, self.in_channels, self.width, self.layers, self.smoothing, widths, False, "matrix")
         return write(self.state_dict(), facts)
 
 
-def _intervals(line: Line) -> float:
-    """Spacings from side to side."""
-    return line.points - 1 + sum(line.gaps)
+def _leave_out(model: MgNO) -> None:
+    """Say, or refuse, that the domain has no room for the last levels."""
+    fact = f"{model._depth} of the {len(model.smoothing)} levels are in use on grid {model.domain.shape}"
+    if model.strict_levels:
+        raise ValueError(f"domain: {fact}: need 2 points on a coarse side; take a larger grid or fewer levels")
+    _say_once(fact)
 
 
 @lru_cache(maxsize=256)

@@ -187,7 +187,10 @@ def load(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
     Raises:
         ValueError: shapes differ.
     """
-    for name, own in model.state_dict().items():
+    own_state = model.state_dict()
+    if other := sorted({*weights} ^ {*own_state}):
+        raise ValueError(f"state: {other[0]} is not in both, the weights and the model; is it another class?")
+    for name, own in own_state.items():
         if own.shape != weights[name].shape:
             got, need = tuple(weights[name].shape), tuple(own.shape)
             raise ValueError(f"state: {name} would get shape {got}, need {need}; is it another class?")

@@ -133,7 +133,7 @@ class Pointwise(nn.Module):
         in_place = not torch.is_grad_enabled() and flat.dtype == rows.dtype == matrix.dtype  # which autocast cannot
         flat = (Tensor.addmm_ if in_place else Tensor.addmm)(flat, rows.flatten(0, -2), matrix)
         flat = flat if self.bias is None else flat.add_(self.bias)
-        return flat.view(*rows.shape[:-1], -1).movedim(-1, 1)
+        return flat.view(*rows.shape[:-1], flat.shape[1]).movedim(-1, 1)
 
 
 class BiasField(nn.Module):
