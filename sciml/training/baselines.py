@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 import torch
 from jaxtyping import Float
 from torch import Tensor, nn
+from torch.nn import functional
 
 from sciml.data.batch import MASK, NEXT, joined
 from sciml.training.checkpoint import fields_of
@@ -209,6 +210,8 @@ def _pairs(stream: Samples) -> Iterator[tuple[Tensor, Tensor]]:
 class NeuralOperatorFNO(nn.Module):
     """The Fourier neural operator of the neuraloperator library, made to be trained, evaluated and saved like ours.
 
+    An odd side, except the last, is made longer by a point for it and its answer cut, since the library goes wrong there.
+
     Args:
         modes: kept per axis; the library counts both signs, so 12 keeps |k| <= 6.
         width: channels of the hidden layers.
@@ -262,7 +265,13 @@ class NeuralOperatorFNO(nn.Module):
             raise ValueError(
                 f"a: got shape {tuple(a.shape)}, this FNO needs (batch, {self.in_channels}, *grid) on {len(self.modes)} axes"
             )
-        return self.network(a)
+        # The library (2.0) shifts spectra back by fftshift, on odd sides off by one frequency; the last axis is not shifted.
+        odd = [n % 2 for n in a.shape[2:-1]]
+        if not any(odd):
+            return self.network(a)
+        more = [0, 0, *(number for extra in reversed(odd) for number in (0, extra))]
+        answer = self.network(functional.pad(a, more, mode="replicate"))
+        return answer[(..., *(slice(n) for n in a.shape[2:]))]
 
 
 def _without_metadata(module: nn.Module, state: dict[str, object], prefix: str, metadata: object) -> None:
