@@ -113,17 +113,18 @@ def fno(preset: Preset, in_channels: int, out_channels: int, dim: int) -> nn.Mod
     return NeuralOperatorFNO(in_channels, out_channels, width=preset.fno_width, layers=4, modes=(preset.fno_modes,) * dim)
 
 
-def between_fields(name: str, preset: Preset, train: Stream, *, centre: bool = True) -> nn.Module:
+def between_fields(name: str, preset: Preset, train: Stream, *, centre: bool = True, domain: Domain | None = None) -> nn.Module:
     """An operator from the inputs to the targets, `mgno` or `fno`, with the normalisation of the training set around it.
 
     Args:
         centre: whether the mean of the answers is taken off too.
+        domain: of MgNO; that of the stream if not given.
     """
     inputs, targets = Normaliser.of(train, train.inputs), Normaliser.of(train, train.targets, centre=centre)
     channels = len(inputs.shift), len(targets.shift)
     if name == "mgno":
         arguments = {"width": preset.width, "layers": preset.layers, "smoothing": preset.smoothing()}
-        inner: nn.Module = MgNO(*channels, domain=train.domain, **arguments)
+        inner: nn.Module = MgNO(*channels, domain=domain or train.domain, **arguments)
     else:
         inner = fno(preset, *channels, train.domain.dim)
     return Normalised(inner, inputs, targets).to(train.device)
