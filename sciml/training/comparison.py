@@ -193,7 +193,9 @@ def compare(
         notes = [f"Published on the authors' own data: {p}." for p in [comparison.published.get(preset.card)] if p]
         for name, test in tests.items() if ranks.first else ():
             others = interpolated(models | baselines, train.domain, test.domain) or baselines
-            tables[name] = _reported(f"{comparison.title}, {folder.stem}", trained, models | others, test, notes, out / name)
+            tables[name] = _reported(
+                f"{comparison.title}, {folder.stem}", trained, {**models, **others}, test, notes, out / name
+            )
         if len(tables) > 1:
             text = by_grid(tables, {name: test.domain for name, test in tests.items()}, train.domain)
             write_bytes(out / "by_grid.md", text.encode())
@@ -219,13 +221,14 @@ def grid_name(domain: Domain) -> str:
     return " x ".join(str(n) for n in domain.shape)
 
 
-def interpolated(models: Mapping[str, nn.Module], coarse: Domain, fine: Domain) -> dict[str, nn.Module]:
+def interpolated(models: Mapping[str, nn.Module], coarse: Domain, fine: Domain) -> Mapping[str, nn.Module]:
     """Each of the models on the points of its own grid, with cubics between; none where `fine` is not a finer grid."""
+    if coarse == fine:
+        return {}
     try:
-        found = [Subsampled(model, coarse, fine) for model in models.values()]
+        return {f"{name} at {grid_name(coarse)}": Subsampled(model, coarse, fine) for name, model in models.items()}
     except ValueError:
         return {}
-    return {} if coarse == fine else {f"{name} at {grid_name(coarse)}": row for name, row in zip(models, found, strict=True)}
 
 
 def by_grid(tables: Mapping[str, Table], grids: Mapping[str, Domain], own: Domain) -> str:

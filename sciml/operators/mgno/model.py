@@ -132,7 +132,7 @@ class MgNO(nn.Module):
 
     def forward(self, u: Float[Tensor, "batch in_channels *space"]) -> Float[Tensor, "batch out_channels *space"]:
         given, asked = u, self._grid(self._checked(u))
-        worked_on = asked if self._halvings(asked) is not None else self._own
+        worked_on = self._worked_on(asked)
         above, grids = self._levels(worked_on)
         u = channels_together(resample(u, asked, worked_on))
         for layer in range(self.layers):
@@ -172,8 +172,7 @@ class MgNO(nn.Module):
         Raises:
             ValueError: a side below 8 points, or another number of sides than the domain has.
         """
-        asked = self._grid(shape)
-        return self._levels(asked if self._halvings(asked) is not None else self._own)[1]
+        return self._levels(self._worked_on(self._grid(shape)))[1]
 
     def _grid(self, shape: Sequence[int]) -> Grid:
         if len(shape) != self.domain.dim:
@@ -185,6 +184,10 @@ class MgNO(nn.Module):
     @property
     def _own(self) -> Grid:
         return pyramid(self.domain, self.domain.shape, 1)[0]
+
+    def _worked_on(self, asked: Grid) -> Grid:
+        """That grid itself where every second (fourth, ...) point of it is the domain's, else the domain's."""
+        return self._own if self._halvings(asked) is None else asked
 
     def _halvings(self, grid: Grid) -> int | None:
         """How often every second point of it is to be taken to come to the domain's own grid; None if that leads elsewhere."""
