@@ -18,6 +18,9 @@ from sciml.dynamics.plrnn.observation import FirstStates, Linear, Observation
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear, times
 from sciml.dynamics.plrnn.rollout import rollout
 
+LARGEST_DECAY = 0.99
+"""That a bounded network begins with."""
+
 
 class PiecewiseLinearNetwork(nn.Module, ABC):
     """A recurrent network z' = A z + W f(z) + h + C s with an observation x = O(z).
@@ -218,10 +221,13 @@ class DendriticPLRNN(PiecewiseLinearNetwork):
 class ShallowPLRNN(PiecewiseLinearNetwork):
     """z' = A z + W1 relu(W2 z + h2) + h1; `clipped`: W1 [relu(W2 z + h2) - relu(W2 z)] (Hess et al., ICML 2023).
 
-    A clipped network cannot run away while all |A| < 1.
+    A clipped network cannot run away while all |A| < 1, which training by short windows does not see to by itself.
 
     Args:
         hidden: L, numbers between.
+        bounded: A is the hyperbolic tangent of what is trained, so that a clipped network never runs away.
+    Raises:
+        ValueError: a size out of range, or `bounded` without `clipped`, which bounds nothing.
     """
 
     def __init__(
@@ -230,6 +236,7 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
         hidden: int,
         *,
         clipped: bool = True,
+        bounded: bool = False,
         observed: int | None = None,
         linear_observation: bool = False,
         inputs: int = 0,
@@ -239,7 +246,12 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
         super().__init__(latent, observed, linear_observation, inputs, replicas, units)
         if hidden < 1:
             raise ValueError(f"hidden: got {hidden}, need at least 1")
-        self.hidden, self.clipped = hidden, clipped
+        if bounded and not clipped:
+            raise ValueError("bounded: got True for a network that is not clipped, which may run away for any A")
+        self.hidden, self.clipped, self.bounded = hidden, clipped, bounded
+        if bounded:
+            with torch.no_grad():
+                self.decay.clamp_(max=LARGEST_DECAY).atanh_()
         self.weight = nn.Parameter(torch.empty(replicas, latent, hidden).uniform_(-(hidden**-0.5), hidden**-0.5))
         self.inner = nn.Parameter(torch.empty(replicas, hidden, latent).uniform_(-(latent**-0.5), latent**-0.5))
         bound = hidden**-0.5 if clipped else 0.0
@@ -247,11 +259,15 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
 
     def piecewise_linear(self) -> PiecewiseLinear:
         """As it stands."""
-        return _rectified(self.decay, self.weight, self.shift, self.inner, self.offset, self.clipped)
+        return _rectified(self._decays(), self.weight, self.shift, self.inner, self.offset, self.clipped)
 
     def penalty(self) -> Float[Tensor, "replica"]:
         """See the base."""
-        return _squares(1 - self.decay, self.weight, self.inner, self.shift, self.offset, self.input_weight)
+        return _squares(1 - self._decays(), self.weight, self.inner, self.shift, self.offset, self.input_weight)
+
+    def _decays(self) -> Float[Tensor, "replica latent"]:
+        """A."""
+        return torch.tanh(self.decay) if self.bounded else self.decay
 
 
 class AlmostLinearRNN(PiecewiseLinearNetwork):

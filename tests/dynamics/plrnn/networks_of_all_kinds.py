@@ -21,6 +21,7 @@ def networks(replicas: int = 2, **kwargs) -> dict[str, PiecewiseLinearNetwork]:
         "clipped dendritic": DendriticPLRNN(4, 3, clipped=True, replicas=replicas, **kwargs),
         "shallow": ShallowPLRNN(4, 7, clipped=False, replicas=replicas, **kwargs),
         "clipped shallow": ShallowPLRNN(4, 7, replicas=replicas, **kwargs),
+        "clipped shallow, bounded": ShallowPLRNN(4, 7, bounded=True, replicas=replicas, **kwargs),
         "almost linear": AlmostLinearRNN(4, 2, replicas=replicas, **kwargs),
     }
     for network in made.values():
@@ -33,7 +34,8 @@ def networks(replicas: int = 2, **kwargs) -> dict[str, PiecewiseLinearNetwork]:
 
 def formula(name: str, network: PiecewiseLinearNetwork, r: int, z: Tensor) -> Tensor:
     """The next state of replica r, z of shape (state,)."""
-    A, h = torch.diag(network.decay[r]), network.shift[r]
+    decay = torch.tanh(network.decay[r]) if name.endswith("bounded") else network.decay[r]
+    A, h = torch.diag(decay), network.shift[r]
     relu = torch.relu
     if name in ("plrnn", "mean-centred", "dendritic", "clipped dendritic"):
         W = torch.zeros(4, 4, dtype=z.dtype)

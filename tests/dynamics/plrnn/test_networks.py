@@ -1,5 +1,7 @@
 """Networks: the formulas of the papers, numbers of parameters, replicas that do not see each other."""
 
+import math
+
 import pytest
 import torch
 
@@ -83,6 +85,26 @@ def test_a_clipped_network_with_small_decay_stays_bounded():
         bound = (network.weight.abs() @ network.offset.abs()[..., None]).amax() / (1 - network.decay.abs().amax())
     orbit = network.forecast(torch.zeros(5, 1, 1, 3, dtype=torch.float64), 3000)
     assert 1 < float(orbit.abs().amax()) <= float(bound)
+
+
+def test_a_bounded_network_stays_bounded_whatever_it_has_learned():
+    torch.manual_seed(0)
+    network = ShallowPLRNN(3, 40, bounded=True, replicas=5).double()
+    assert float(torch.tanh(network.decay.detach()).amax()) <= 0.99 + 1e-6
+    with torch.no_grad():
+        network.decay.fill_(3.0)
+        network.offset.normal_()
+        network.shift.normal_()
+        push = (network.weight.abs() @ network.offset.abs()[..., None]).squeeze(-1) + network.shift.abs()
+        bound = push.amax() / (1 - math.tanh(3.0))
+    orbit = network.forecast(torch.zeros(5, 1, 1, 3, dtype=torch.float64), 3000)
+    assert 10 < float(orbit.abs().amax()) <= float(bound)
+
+
+def test_only_a_clipped_network_can_be_bounded():
+    with pytest.raises(ValueError, match="bounded: got True for a network that is not clipped"):
+        ShallowPLRNN(3, 40, clipped=False, bounded=True)
+    assert torch.isfinite(ShallowPLRNN(1, 5, bounded=True).decay).all()
 
 
 @pytest.mark.parametrize("linear", [False, True])
