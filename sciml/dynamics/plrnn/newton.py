@@ -14,6 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
+from sciml.dynamics.plrnn.regions import patterns
 from sciml.numerics.affine_scan import affine_scan
 
 BLOCK = 16_384
@@ -37,8 +38,8 @@ def newton_states(
 ) -> Float[Tensor, "replica sequence step state"]:
     """States after 1 ... `steps` steps, from a first guess that is the targets.
 
-    A sweep that changes no state by more than 1e-7 (float32: 1e-4) of the largest is the last. Where sweeps diverge, the
-    block is cut in two.
+    A sweep is the last when it leaves every state in the linear region that it was solved for, as it is then exact, or changes
+    none by more than 1e-7 (float32: 1e-4) of the largest. Where sweeps diverge, the block is cut in two.
 
     Args:
         targets, strength: of the forcing; None without.
@@ -85,9 +86,13 @@ def _block(
     begin = start.unsqueeze(2)
     states = _guess(network, begin, steps, targets, drive)
     tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
-    most, sweep = SWEEPS if steps > SHORT else steps + 2, 0
+    most, sweep, solved = SWEEPS if steps > SHORT else steps + 2, 0, None
     for sweep in range(1, most + 1):
         entered = entering(start, states, targets, strength)
+        regions = patterns(network, entered)
+        if solved is not None and torch.equal(regions, solved):
+            return states, sweep - 1
+        solved = regions
         after = network(entered, drive)
         matrices = network.jacobian(entered)[:, :, 1:]
         if strength is not None:

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dynamics.plrnn.networks_of_all_kinds import networks
 from sciml.dynamics.plrnn import newton
-from sciml.dynamics.plrnn.networks import ShallowPLRNN
+from sciml.dynamics.plrnn.networks import AlmostLinearRNN, ShallowPLRNN
 from sciml.dynamics.plrnn.rollout import Forcing, rollout
 
 NAMES = sorted(networks())
@@ -113,6 +113,16 @@ def test_newton_on_a_linear_map_needs_two_sweeps():
         network.piecewise_linear().detached(), torch.randn(1, 4, 3, dtype=torch.float64), 1000, None, None, None, counts=counts
     )
     assert counts == [2]
+
+
+def test_newton_needs_one_sweep_where_there_is_one_region():
+    torch.manual_seed(0)
+    network = AlmostLinearRNN(3, 0, replicas=1).double().piecewise_linear().detached()
+    counts: list[int] = []
+    start = torch.randn(1, 4, 3, dtype=torch.float64)
+    states = newton.newton_states(network, start, 1000, None, None, None, counts=counts)
+    assert counts == [1]
+    assert torch.allclose(states, rollout(network, start, 1000, engine="loop"), rtol=0, atol=1e-12)
 
 
 def test_newton_says_when_it_does_not_converge():
