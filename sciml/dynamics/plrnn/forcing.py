@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from sciml.data.batch import Batch
 from sciml.dynamics.plrnn.networks import PiecewiseLinearNetwork
 from sciml.dynamics.plrnn.rollout import Engine, Forcing, rollout
-from sciml.dynamics.plrnn.strength import Constant, Strength
+from sciml.dynamics.plrnn.strength import Constant, Signal, Strength
 from sciml.dynamics.replicas import keep_apart, mean_of_finite, mean_squares, windows
 
 Scalar = Float[Tensor, ""]
@@ -151,7 +151,7 @@ class GeneralizedTeacherForcing:
             counted = good[:, :, 1:] & good[:, :, :1].all(-1, keepdim=True)
         with torch.no_grad():  # of no rule does the gradient count
             drive = None if inputs is None else model.drive(inputs)
-            strength = self._rule(model, model.piecewise_linear(), targets, drive=drive, good=there) * observation.forced()
+            strength = self._rule(model, Signal(targets, drive, there)) * observation.forced()
         if there is not None:
             strength = strength * there.unsqueeze(-1)
         return Task(start, Forcing(targets, strength), inputs, x[:, :, 1:], counted)

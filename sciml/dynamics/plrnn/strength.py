@@ -20,26 +20,27 @@ from sciml.dynamics.plrnn.rollout import Forcing, rollout
 Estimator = Literal["arithmetic", "product", "logarithm", "largest", "bound"]
 
 
+@dataclass(frozen=True)
+class Signal:
+    """What a batch of windows does to a network, apart from where trajectories start.
+
+    Args:
+        targets: of the instants between first and last; where values are missing, the last good ones.
+        drive: what external inputs add to the state in each step, the first of them away from the first instant.
+        good: which targets there are. The others are not forced, whatever the rule says.
+    """
+
+    targets: Float[Tensor, "replica sequence between state"]
+    drive: Float[Tensor, "replica sequence step state"] | None = None
+    good: Bool[Tensor, "replica sequence between"] | None = None
+
+
 class Strength(ABC):
     """A rule for the strength of forcing, alpha."""
 
     @abstractmethod
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Float[Tensor, "replica sequence between state"],
-        *,
-        drive: Float[Tensor, "replica sequence step state"] | None = None,
-        good: Bool[Tensor, "replica sequence between"] | None = None,
-    ) -> Float[Tensor, "replica one #between one"]:
-        """For each replica, and instant where they differ; in training the rule may go on from here.
-
-        Args:
-            targets: of the instants between first and last; where values are missing, the last good ones.
-            drive: what external inputs add to the state in each step, the first of them away from the first instant.
-            good: which targets there are. The others are not forced, whatever the rule says.
-        """
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Float[Tensor, "replica one #between one"]:
+        """For each replica, and instant where they differ; in training the rule may go on from here."""
 
 
 @dataclass(frozen=True)
@@ -57,20 +58,12 @@ class Constant(Strength):
         if not values or not all(0 <= value <= 1 for value in values):
             raise ValueError(f"alpha: got {self.alpha}, need numbers between 0 and 1")
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha."""
         values = [self.alpha] * model.replicas if isinstance(self.alpha, float | int) else list(self.alpha)
         if len(values) != model.replicas:
             raise ValueError(f"alpha: got {len(values)} numbers, the network has {model.replicas} replicas")
-        return targets.new_tensor(values).view(-1, 1, 1, 1)
+        return signal.targets.new_tensor(values).view(-1, 1, 1, 1)
 
 
 @dataclass(frozen=True)
@@ -91,17 +84,9 @@ class Annealed(Strength):
                 f"alpha: got {self.first} to {self.last} in {self.updates} updates, need numbers above 0 up to 1 and at least 1"
             )
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha of this update."""
-        part = (model.get_buffer("updates").to(targets.dtype) / self.updates).clamp(max=1)
+        part = (model.get_buffer("updates").to(signal.targets.dtype) / self.updates).clamp(max=1)
         return (self.first * (self.last / self.first) ** part).expand(model.replicas).view(-1, 1, 1, 1)
 
 
@@ -119,16 +104,9 @@ class Sparse(Strength):
         if self.interval < 1:
             raise ValueError(f"interval: got {self.interval}, need at least 1")
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """1 or 0 for every instant."""
+        targets = signal.targets
         number = torch.arange(1, targets.shape[2] + 1, device=targets.device)
         return (number % self.interval == 0).to(targets.dtype).view(1, 1, -1, 1).expand(model.replicas, -1, -1, -1)
 
@@ -156,19 +134,11 @@ class Adaptive(Strength):
             raise ValueError(f"estimator: got {self.estimator!r}, need one of {', '.join(_ESTIMATORS)}")
         _check_rule(self.first, self.decay, self.every)
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha now, after a look at the Jacobians where one is due."""
 
         def follow(alpha: Tensor) -> Tensor:
-            kappa = _ESTIMATORS[self.estimator](network.detached(), targets).amax(1)
+            kappa = _ESTIMATORS[self.estimator](model.piecewise_linear().detached(), signal.targets).amax(1)
             found = (1 - 1 / kappa).clamp(0, 1)
             return torch.where(found > alpha, found, self.decay * alpha + (1 - self.decay) * found)
 
@@ -197,41 +167,26 @@ class LyapunovMatched(Strength):
     def __post_init__(self) -> None:
         _check_rule(self.first, self.decay, self.every)
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha now, after a look at the Jacobians where one is due."""
 
         def follow(alpha: Tensor) -> Tensor:
-            return self.decay * alpha + (1 - self.decay) * matched(network.detached(), targets, alpha, drive=drive, good=good)
+            return self.decay * alpha + (1 - self.decay) * matched(model.piecewise_linear().detached(), signal, alpha)
 
         return _followed(model, self.first, self.every, follow)
 
 
-def matched(
-    network: PiecewiseLinear,
-    targets: Float[Tensor, "replica sequence between state"],
-    alpha: Float[Tensor, "replica"],
-    *,
-    drive: Float[Tensor, "replica sequence step state"] | None = None,
-    good: Bool[Tensor, "replica sequence between"] | None = None,
-) -> Float[Tensor, "replica"]:
+def matched(network: PiecewiseLinear, signal: Signal, alpha: Float[Tensor, "replica"]) -> Float[Tensor, "replica"]:
     """1 - exp(-λ) of `LyapunovMatched`, without memory; 0 where λ is not positive.
 
     Args:
         alpha: that the trajectory is forced with, along which λ is found.
     """
-    strength, steps = alpha.view(-1, 1, 1, 1), targets.shape[2] - 1
-    if good is not None:
-        strength = strength * good[:, :, 1:-1].unsqueeze(-1)
+    targets, strength, steps = signal.targets, alpha.view(-1, 1, 1, 1), signal.targets.shape[2] - 1
+    if signal.good is not None:
+        strength = strength * signal.good[:, :, 1:-1].unsqueeze(-1)
     forcing = Forcing(targets[:, :, 1:-1], strength)
-    driven = None if drive is None else drive[:, :, 1 : 1 + steps]
+    driven = None if signal.drive is None else signal.drive[:, :, 1 : 1 + steps]
     states = rollout(network, targets[:, :, 0], steps, forcing=forcing, drive=driven)
     entered = entering(targets[:, :, 0], states, forcing.targets, forcing.strength)
     rate = log_norm_of_product(network.jacobian(entered)) / entered.shape[2]
@@ -258,15 +213,7 @@ class Kalman(Strength):
         if not 0 <= self.drift < float("inf"):
             raise ValueError(f"drift: got {self.drift}, need a number that is not negative")
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha of every instant.
 
         Raises:
@@ -274,7 +221,7 @@ class Kalman(Strength):
         """
         _all_forced(model)
         with torch.no_grad():
-            return _gains(network.detached(), targets, self.drift, good)
+            return _gains(model.piecewise_linear().detached(), signal, self.drift)
 
 
 @dataclass(frozen=True)
@@ -296,25 +243,17 @@ class Bounded(Strength):
         if not 0 < self.limit < float("inf"):
             raise ValueError(f"limit: got {self.limit}, need a number above 0")
 
-    def __call__(
-        self,
-        model: PiecewiseLinearNetwork,
-        network: PiecewiseLinear,
-        targets: Tensor,
-        *,
-        drive: Tensor | None = None,
-        good: Tensor | None = None,
-    ) -> Tensor:
+    def __call__(self, model: PiecewiseLinearNetwork, signal: Signal) -> Tensor:
         """Alpha of every instant.
 
         Raises:
             ValueError: some states are not forced.
         """
         _all_forced(model)
-        network = network.detached()
+        network, targets, good = model.piecewise_linear().detached(), signal.targets, signal.good
         with torch.no_grad():
             z, strengths = targets[:, :, 0], [torch.ones_like(targets[:, :, 0, :1])]
-            driven = None if drive is None else drive.unbind(2)
+            driven = None if signal.drive is None else signal.drive.unbind(2)
             product = torch.eye(model.latent, dtype=z.dtype, device=z.device).expand(*z.shape, -1)
             for t in range(1, targets.shape[2]):
                 product = network.jacobian(z) @ product
@@ -331,8 +270,8 @@ def _all_forced(model: PiecewiseLinearNetwork) -> None:
         raise ValueError(f"observed: got {model.observed} of {model.latent} states, need all, those unseen are not forced")
 
 
-def _gains(network: PiecewiseLinear, targets: Tensor, drift: float, good: Tensor | None) -> Tensor:
-    states = targets.shape[3]
+def _gains(network: PiecewiseLinear, signal: Signal, drift: float) -> Tensor:
+    targets, states = signal.targets, signal.targets.shape[3]
     eye = torch.eye(states, dtype=targets.dtype, device=targets.device)
     jacobians = network.jacobian(targets)
     covariance, gains = eye.expand(*targets.shape[:2], states, states), []
@@ -341,8 +280,8 @@ def _gains(network: PiecewiseLinear, targets: Tensor, drift: float, good: Tensor
         covariance = step @ covariance @ step.mT + drift * eye
         error = covariance.diagonal(dim1=2, dim2=3).sum(2)
         gain = (error / (error + states))[..., None, None]
-        if good is not None:
-            gain = gain * good[:, :, t, None, None]
+        if signal.good is not None:
+            gain = gain * signal.good[:, :, t, None, None]
         covariance = (1 - gain) ** 2 * covariance + gain**2 * eye
         gains.append(gain[..., 0])
     return torch.stack(gains, 2)
@@ -420,6 +359,7 @@ __all__ = [
     "Estimator",
     "Kalman",
     "LyapunovMatched",
+    "Signal",
     "Sparse",
     "Strength",
     "log_norm_of_product",

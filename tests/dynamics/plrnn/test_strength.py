@@ -15,6 +15,7 @@ from sciml.dynamics.plrnn.strength import (
     Constant,
     Kalman,
     LyapunovMatched,
+    Signal,
     Sparse,
     log_norm_of_product,
     matched,
@@ -32,7 +33,7 @@ def diagonal(*rates, replicas=1):
 
 def asked(rule, network, steps=20):
     targets = torch.randn(network.replicas, 3, steps, network.latent, dtype=torch.float64)
-    return rule(network, network.piecewise_linear(), targets)
+    return rule(network, Signal(targets))
 
 
 @pytest.mark.parametrize("estimator", ["arithmetic", "product", "logarithm", "largest", "bound"])
@@ -64,7 +65,7 @@ def test_a_larger_value_is_taken_at_once_and_a_smaller_one_approached():
 def test_the_matched_strength_holds_the_largest_exponent_at_zero():
     network = diagonal(1.25, 0.5)
     targets, first = torch.zeros(1, 2, 40, 2, dtype=torch.float64), torch.tensor([0.5], dtype=torch.float64)
-    alpha = float(matched(network.piecewise_linear().detached(), targets, first))
+    alpha = float(matched(network.piecewise_linear().detached(), Signal(targets), first))
     assert (1 - alpha) * 1.25 == pytest.approx(1, rel=1e-12)
     for _ in range(400):
         network.updates += 5
@@ -126,14 +127,14 @@ def test_numbers_out_of_range_are_named(wrong, told):
 
 def test_the_gain_at_a_constant_is_that_of_the_running_mean():
     model = diagonal(1.0)
-    found = Kalman(0.0)(model, model.piecewise_linear(), torch.randn(1, 2, 50, 1, dtype=torch.float64))
+    found = Kalman(0.0)(model, Signal(torch.randn(1, 2, 50, 1, dtype=torch.float64)))
     assert torch.allclose(found[0, :, :, 0], 1 / torch.arange(2, 52, dtype=torch.float64).expand(2, -1), rtol=1e-12)
 
 
 @pytest.mark.parametrize(("slope", "drift"), [(1.1, 0.0), (0.9, 1e-3), (1.0, 1e-4), (2.0, 0.1)])
 def test_the_gain_of_a_line_comes_to_that_of_the_stationary_filter(slope, drift):
     model = diagonal(slope)
-    found = Kalman(drift)(model, model.piecewise_linear(), torch.zeros(1, 1, 2000, 1, dtype=torch.float64))
+    found = Kalman(drift)(model, Signal(torch.zeros(1, 1, 2000, 1, dtype=torch.float64)))
     # p = slope² p / (p + 1) + drift
     half = (slope**2 + drift - 1) / 2
     p = half + math.sqrt(half**2 + drift)
@@ -171,7 +172,7 @@ def test_gradients_over_thousands_of_steps_are_bounded_and_alive():
     network, targets = model.piecewise_linear().detached(), series[None, None, 1:-1]
     free = log_norm_of_product(network.jacobian(targets[0, :, :200][None]))
     assert float(free) > 20  # e^20 after 200 steps
-    strength = Bounded(10.0)(model, network, targets)
+    strength = Bounded(10.0)(model, Signal(targets))
     states = rollout(network, series[None, None, 0], len(series) - 1, forcing=Forcing(targets, strength))
     entered = torch.lerp(states[:, :, :-1], targets, strength)
     product, norms = torch.eye(1, dtype=torch.float64), []
@@ -184,16 +185,16 @@ def test_gradients_over_thousands_of_steps_are_bounded_and_alive():
 
 def test_nothing_is_forced_where_nothing_grows():
     model = diagonal(0.9, 0.5)
-    found = Bounded(2.0)(model, model.piecewise_linear(), torch.zeros(1, 2, 30, 2, dtype=torch.float64))
+    found = Bounded(2.0)(model, Signal(torch.zeros(1, 2, 30, 2, dtype=torch.float64)))
     assert torch.equal(found[:, :, 1:], torch.zeros(1, 2, 29, 1, dtype=torch.float64))
 
 
 def test_rules_that_follow_errors_are_refused_where_states_are_not_seen():
     model = ShallowPLRNN(3, 8, observed=2)
     with pytest.raises(ValueError, match="observed: got 2 of 3 states"):
-        Kalman()(model, model.piecewise_linear(), torch.zeros(1, 1, 5, 3))
+        Kalman()(model, Signal(torch.zeros(1, 1, 5, 3)))
     with pytest.raises(ValueError, match="observed: got 2 of 3 states"):
-        Bounded()(model, model.piecewise_linear(), torch.zeros(1, 1, 5, 3))
+        Bounded()(model, Signal(torch.zeros(1, 1, 5, 3)))
     with pytest.raises(ValueError, match="limit: got 0"):
         Bounded(0.0)
     with pytest.raises(ValueError, match="drift: got -1"):
