@@ -92,6 +92,21 @@ def seconds(call: Callable[[], object], repeats: int = 5) -> float:
     return median(times)
 
 
+def memory_now(device: str = "cpu") -> float:
+    """MiB in use; `memory_peak` counts from here on. On a CPU those of this process, on Linux only."""
+    if device == "cuda":
+        torch.cuda.reset_peak_memory_stats()
+        return torch.cuda.memory_allocated() / 2**20
+    # The peak that the kernel keeps is at first that of the parent process.
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    return _resident("VmRSS")
+
+
+def memory_peak(device: str = "cpu") -> float:
+    """Most MiB in use since `memory_now`."""
+    return torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else _resident("VmHWM")
+
+
 def machine() -> str:
     """Processor, cores, accelerator and torch of this machine."""
     parts = [_processor(), f"{cores()} cores", f"torch {torch.__version__}"]
@@ -107,6 +122,11 @@ def commit() -> str:
         return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
     except (OSError, subprocess.CalledProcessError):
         return "unknown"
+
+
+def _resident(name: str) -> float:
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
 
 
 def _processor() -> str:

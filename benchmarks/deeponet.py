@@ -18,7 +18,6 @@ import argparse
 import json
 import math
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -30,7 +29,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from _report import Figure, report
+from _report import Figure, memory_now, memory_peak, report
 
 from sciml.numerics.domain import Domain
 from sciml.operators.deeponet.deeponet import DeepONet
@@ -227,22 +226,15 @@ PREDICTION = "10^8 points"
 def measured_once(device: str) -> dict[str, float]:
     """Seconds and MiB of the answers at 10^8 points, in this process."""
     run = at_many_points(device)
-    before, begin = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024, time.perf_counter()
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    before, begin = memory_now(device), time.perf_counter()
     run(1)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    if device == "cuda":
-        memory = torch.cuda.max_memory_allocated() / 2**20
-    return {"step": time.perf_counter() - begin, "memory": memory}
+    return {"step": time.perf_counter() - begin, "memory": memory_peak(device) - before}
 
 
 def measure(case: str, device: str, seconds: float) -> dict[str, float]:
     """Seconds per step and MiB of memory, in this process."""
     run = CASES[case](device)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
+    before = memory_now(device)
     run(1)
     begin = time.perf_counter()
     run(2)
@@ -255,10 +247,7 @@ def measure(case: str, device: str, seconds: float) -> dict[str, float]:
             run(steps)
             times.append(time.perf_counter() - begin)
         slopes.append((times[1] - times[0]) / few)
-    memory = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024 - before
-    if device == "cuda":
-        memory = torch.cuda.max_memory_allocated() / 2**20
-    return {"step": median(slopes), "memory": memory}
+    return {"step": median(slopes), "memory": memory_peak(device) - before}
 
 
 def in_process(case: str, device: str, seconds: float) -> dict[str, float]:

@@ -11,7 +11,6 @@ float64.
 from __future__ import annotations
 
 import argparse
-import resource
 import subprocess
 import sys
 from functools import partial
@@ -19,7 +18,7 @@ from pathlib import Path
 from statistics import median
 
 import torch
-from _report import Figure, print_table, report, seconds
+from _report import Figure, memory_now, memory_peak, print_table, report, seconds
 from torch import Tensor
 
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
@@ -28,7 +27,7 @@ from sciml.dynamics.plrnn.networks import ShallowPLRNN
 from sciml.dynamics.plrnn.newton import newton_states
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
 from sciml.dynamics.plrnn.rollout import Engine, Forcing, rollout
-from sciml.dynamics.plrnn.strength import Bounded, Constant, Kalman, Strength, matched
+from sciml.dynamics.plrnn.strength import Bounded, Constant, Kalman, Signal, Strength, matched
 
 SEED = 20261129
 REPLICAS, SEQUENCES, ALPHA = 20, 16, 0.1
@@ -190,9 +189,9 @@ def memory() -> float:
     torch.manual_seed(SEED)
     model, series = ShallowPLRNN(3, 50), torch.randn(1, 100_001, 3).cumsum(1) / 300
     our_update(model, GeneralizedTeacherForcing(0.1), series[:, :50])  # what is only loaded once
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = memory_now()
     our_update(model, GeneralizedTeacherForcing(0.1, engine="newton"), series)
-    return (resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) / 1024
+    return memory_peak() - before
 
 
 def main() -> int:
@@ -236,15 +235,15 @@ def main() -> int:
         worst = max(sum(c) for c in counts.values())
         told = f"clean data {counts['clean']}, noisy {counts['noisy']}, at random initialisation {untrained[:5]}"
         figures.append(Figure(f"Newton sweeps, T = {long}, alpha = {alpha}", worst, 6, told))
-    some, targets = noisy[: long + 1], noisy[None, None, 1:long]
+    some, signal = noisy[: long + 1], Signal(noisy[None, None, 1:long])
     alpha = torch.tensor([0.5], dtype=torch.float64)
     for _ in range(20):  # with memory, as in training
-        alpha = 0.7 * alpha + 0.3 * matched(network, targets, alpha)
+        alpha = 0.7 * alpha + 0.3 * matched(network, signal, alpha)
     rules = {
         f"matched, {float(alpha):.4f}": alpha.view(1, 1, 1, 1),
         "0.05": torch.full((1, 1, 1, 1), 0.05, dtype=torch.float64),
-        "Kalman gains": Kalman()(model, network, targets),
-        "bounded": Bounded()(model, network, targets),
+        "Kalman gains": Kalman()(model, signal),
+        "bounded": Bounded()(model, signal),
     }
     sizes = {name: gradient_sizes(network, some, strength) for name, strength in rules.items()}
     print_table(

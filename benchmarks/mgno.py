@@ -21,7 +21,7 @@ from statistics import median
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 import torch
-from _report import Figure, print_table, report
+from _report import Figure, memory_now, memory_peak, print_table, report
 from torch import Tensor
 from torch.nn import functional
 
@@ -143,24 +143,12 @@ def peak(which: str, points: int, device: str) -> float:
 def measure_peak(which: str, points: int, device: str) -> None:
     """What the process of `peak` does."""
     model, state, u = both(points, device, recompute=which == "recomputing")
-    before = resident("VmRSS")
-    if device == "cuda":
-        torch.cuda.reset_peak_memory_stats()
-        before = torch.cuda.memory_allocated() / 2**20
-    else:
-        # The peak that the kernel keeps is at first that of the parent.
-        Path("/proc/self/clear_refs").write_text("5", encoding="ascii")
+    before = memory_now(device)
     if which == "plain":
         torch.autograd.grad(plain(state, u).square().mean(), list(state.values()))
     else:
         model(u).square().mean().backward()
-    print((torch.cuda.max_memory_allocated() / 2**20 if device == "cuda" else resident("VmHWM")) - before)
-
-
-def resident(name: str) -> float:
-    """MiB of memory that this process holds (VmRSS) or held at most (VmHWM); Linux only."""
-    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
-    return next(float(line.split()[1]) / 1024 for line in lines if line.startswith(f"{name}:"))
+    print(memory_peak(device) - before)
 
 
 def main(quick: bool, layout: str, device: str, out: Path | None) -> int:
