@@ -1,12 +1,19 @@
-"""Shapes and types of every public function are checked while the tests run."""
+"""Shapes and types of every public function are checked while the tests run; workers share the cores."""
 
 import os
 from pathlib import Path
 
 import pytest
+import torch
 from jaxtyping import install_import_hook
 
 install_import_hook("sciml", "typecheck.check")
+
+# With more threads than cores they wait for each other, here and in what tests start.
+WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+THREADS = max(1, (os.cpu_count() or 1) // WORKERS)
+os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
+torch.set_num_threads(THREADS)
 
 
 @pytest.fixture(scope="session")
