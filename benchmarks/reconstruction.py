@@ -100,7 +100,7 @@ def analysed(model: PiecewiseLinearNetwork, test: torch.Tensor, interval: float)
     counts = Counter(len(points) for points in fixed_points(network, starts=starts))
     return {
         "lyapunov_exponents": [[round(value, 5) for value in row] for row in found.tolist()],
-        "median_lyapunov_exponents": [round(value, 5) for value in found.nanmedian(0).values.tolist()],
+        "median_lyapunov_exponents": [round(value, 5) for value in found.nanquantile(0.5, dim=0).tolist()],
         "replicas_by_number_of_fixed_points": {str(n): counts[n] for n in sorted(counts)},
     }
 

@@ -112,7 +112,7 @@ def learn(preset: Preset, flow: Flow, data: Path, device: str, out: Path, seed: 
     found = lyapunov_exponents(
         model.piecewise_linear(), start, steps=preset.orbit, transient=preset.orbit // 10, dt=flow.interval, exponents=1
     )
-    return table, float(found.exponents[:, 0].nanmedian())
+    return table, float(found.exponents[:, 0].nanquantile(0.5))
 
 
 def line(flow: Flow, table: Reconstruction, exponent: float) -> str:

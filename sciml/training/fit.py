@@ -223,12 +223,25 @@ def _step(state: State, optimiser: Optimiser, steps: int) -> None:
     for group in rule.param_groups:
         group["lr"] = rate
     if optimiser.clip is not None:
-        clip_grad_norm_(state.weights, optimiser.clip)
+        _shorten(state.model, state.weights, optimiser.clip)
     rule.step()
     rule.zero_grad()
     if state.average is not None:
         state.average.update(progress.step)
     progress.step += 1
+
+
+def _shorten(model: nn.Module, weights: list[nn.Parameter], longest: float) -> None:
+    """The gradient to this norm; of a model of replicas, which are the first axis of all weights, that of each by itself."""
+    replicas = getattr(model, "replicas", 1)
+    if replicas == 1:
+        clip_grad_norm_(weights, longest)
+        return
+    gradients = [w.grad for w in weights if w.grad is not None]
+    norms = torch.stack([g.flatten(1).norm(dim=1) for g in gradients]).norm(dim=0)
+    parts = longest / norms.clamp(min=longest)
+    for gradient in gradients:
+        gradient.mul_(parts.view(-1, *[1] * (gradient.ndim - 1)))
 
 
 def _backward(model: nn.Module, objective: Objective, batch: Batch, share: float, pieces: int) -> Tensor:

@@ -30,7 +30,7 @@ class Optimiser(Protocol):
 
     @property
     def clip(self) -> float | None:
-        """Largest norm of the gradient over all weights; longer ones are shortened to it."""
+        """Largest norm of the gradient over all weights, of each replica where a model has some; longer ones are shortened."""
         ...
 
     def build(self, parameters: Iterable[nn.Parameter]) -> torch.optim.Optimizer: ...

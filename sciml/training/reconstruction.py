@@ -63,6 +63,8 @@ class Protocol:
             raise ValueError(f"transient: got {self.transient}, need a part of the length that is not negative")
         if self.ahead < 1:
             raise ValueError(f"ahead: got {self.ahead}, need at least 1")
+        if self.orbit < 10:
+            raise ValueError(f"orbit: got {self.orbit}, need at least 10")
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,8 @@ class ReconstructionRow:
         divergence: D_stsp, of the states visited.
         hellinger: D_H, of the power spectra.
         prediction_error: PE(n).
-        failed: replicas whose free run was not finite, or in which a component came to rest; None of what is no model.
+        failed: replicas whose free run was not finite, which scores infinity, or in which a component came to rest, which is
+            scored as it is; None of what is no model.
         note: what the row is, where it is no model.
     """
 
@@ -92,6 +95,9 @@ class ReconstructionRow:
         centre = median(values)
         return centre, median(abs(v - centre) for v in values) if centre < float("inf") else float("nan")
 
+
+FLOOR, SURROGATE, PERSISTENCE = BESIDE = ("another true series", "random phases", "persistence")
+"""Rows that are no models."""
 
 MEASURES: Mapping[str, str] = {"divergence": "D_stsp", "hellinger": "D_H", "prediction_error": "PE"}
 
@@ -121,7 +127,10 @@ class Reconstruction:
         ]
 
     def notes(self) -> list[str]:
-        replicas = "Medians and median absolute deviations over the replicas; a failed one counts as infinitely bad."
+        replicas = (
+            "Medians and median absolute deviations over the replicas. Failed are those whose free run was not finite, which "
+            "count as infinitely bad, and those in which a component came to rest, which are scored as they are."
+        )
         length = f"{self.instants:,} instants on both sides; D_stsp depends on the length, so compare at the same one."
         return [replicas, length, *(f"{row.name}: {row.note}" for row in self.rows if row.note)]
 
@@ -187,13 +196,12 @@ def reconstruct(
         test: which nothing was chosen on.
         train: another true series, whose score is the floor; its first instants, as many as the test has.
     Raises:
-        ValueError: a model or a training series of another number of components, or a series that is not finite.
+        ValueError: a model or a training series of another number of components, a model with external inputs, a series that is
+            too short, not finite or, where standardised, constant, or a name that is taken.
     """
+    _check_names(models)
     for name, series in (("test", test), ("train", test if train is None else train)):
-        if series.ndim != 2 or series.shape[1] != test.shape[1]:
-            raise ValueError(f"{name}: got shape {tuple(series.shape)}, need (time, {test.shape[-1]} components)")
-        if not bool(series.isfinite().all()):
-            raise ValueError(f"{name}: has values that are not finite; give a stretch without gaps")
+        _check_series(name, series, test, protocol)
     scale = test.std(0) if protocol.standardised else torch.ones_like(test[0])
     rows = [_row(name, model, test, scale, protocol) for name, model in models.items()]
     test = test / scale
@@ -201,15 +209,37 @@ def reconstruct(
         length = min(len(train), len(test))
         other, same = train[:length].to(test) / scale, test[:length]
         floor = _scores(other[None], same, protocol)
-        rows.append(_beside("another true series", floor, f"the floor: {length:,} instants of the training series"))
+        rows.append(_beside(FLOOR, floor, f"the floor: {length:,} instants of the training series"))
     surrogate = _scores(phase_randomised(test)[None], test, protocol)
-    rows.append(_beside("random phases", surrogate, "a linear surrogate of the test series itself"))
+    rows.append(_beside(SURROGATE, surrogate, "a linear surrogate of the test series itself"))
     still = test.mean(0).expand_as(test)[None]
     divergence = _divergence(still, test, protocol)
     error = persistence_error(test, protocol.ahead).view(1).cpu()
     scores = (divergence, torch.ones_like(divergence), error)
-    rows.append(_beside("persistence", scores, "D_stsp of the mean, standing still"))
+    rows.append(_beside(PERSISTENCE, scores, "D_stsp of the mean, standing still"))
     return Reconstruction(tuple(rows), len(test), protocol)
+
+
+def _check_names(models: Mapping[str, Forecaster]) -> None:
+    for name, model in models.items():
+        if name in BESIDE:
+            raise ValueError(f"models: got one named {name!r}, which is a row of its own; choose another name")
+        if inputs := getattr(model, "inputs", 0):
+            raise ValueError(f"models: {name} takes {inputs} external inputs, which a free run has none of")
+
+
+def _check_series(name: str, series: Tensor, test: Tensor, protocol: Protocol) -> None:
+    if not isinstance(series, Tensor):
+        raise ValueError(f"{name}: got a {type(series).__name__}, need a tensor; torch.from_numpy makes one")
+    if series.ndim != 2 or series.shape[1] != test.shape[-1]:
+        components = "component" if test.ndim != 2 else f"{test.shape[1]} components"
+        raise ValueError(f"{name}: got shape {tuple(series.shape)}, need (time, {components})")
+    if len(series) <= protocol.ahead:
+        raise ValueError(f"{name}: got {len(series)} instants, need more than the {protocol.ahead} of forecasts")
+    if not bool(series.isfinite().all()):
+        raise ValueError(f"{name}: has values that are not finite; give a stretch without gaps")
+    if protocol.standardised and bool((still := series.std(0) == 0).any()):
+        raise ValueError(f"{name}: component {int(still.int().argmax())} does not vary; leave it out")
 
 
 def free_run(model: Forecaster, test: Float[Tensor, "time observed"], protocol: Protocol = _PUBLISHED) -> Tensor:

@@ -63,6 +63,8 @@ def reconstruction_report(
         raise ValueError(
             f"run: got a {type(model).__name__}, need a model with `forecast`, `context`, `observed` and `replicas`"
         )
+    if name in (baselines or {}):
+        raise ValueError(f"baselines: one is named {name!r} as the model is; choose another name")
     table = reconstruct({name: model, **(baselines or {})}, test, train=train, protocol=protocol)
     if out is not None:
         table.write(out)
@@ -88,9 +90,9 @@ def network_facts(
     finite = found[found.isfinite().all(1)]
     facts = {"replicas": f"{model.replicas}, trained together"}
     if len(finite):
-        medians = finite.median(0).values.tolist()
+        medians = finite.quantile(0.5, dim=0).tolist()
         facts["Lyapunov exponents"] = ", ".join(f"{value:.4g}" for value in medians) + " per unit time (medians)"
-        facts["Kaplan-Yorke dimension"] = f"{float(kaplan_yorke(finite).median()):.3f} (median)"
+        facts["Kaplan-Yorke dimension"] = f"{float(kaplan_yorke(finite).quantile(0.5)):.3f} (median)"
     points = fixed_points(network, starts=starts)
     counts = sorted(len(of_one) for of_one in points)
     facts["fixed points"] = ", ".join(f"{counts.count(n)} replicas with {n}" for n in sorted(set(counts)))

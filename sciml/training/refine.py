@@ -8,9 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-from jaxtyping import Float
+import torch
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor
 
+from sciml.data.batch import MASK
 from sciml.data.stream import Stream
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing
 from sciml.dynamics.plrnn.levenberg_marquardt import levenberg_marquardt
@@ -35,7 +37,7 @@ class Stage:
     every: int
     iterations: int
 
-    def windows(self, series: Float[Tensor, "trajectory time component"]) -> Float[Tensor, "window step component"]:
+    def windows(self, series: Shaped[Tensor, "trajectory time component"]) -> Shaped[Tensor, "window step component"]:
         """Of a series.
 
         Raises:
@@ -54,6 +56,7 @@ def refine(
     folder: Path,
     *,
     name: str = "state",
+    good: Bool[Tensor, "trajectory time component"] | None = None,
 ) -> None:
     """Take a trained network through `stages`, in place, and write `refined.pt` into `folder` after each.
 
@@ -61,13 +64,17 @@ def refine(
         series: in float64, what the network learns from.
         samples: the stream of `fit`, whose variables the checkpoint names.
         name: of the series there.
+        good: which values of the series there are, where some are missing; the others may be any number.
     Raises:
         ValueError: as `Stage.windows` or `levenberg_marquardt`.
     """
     given, asked = fields_of(samples, samples.inputs), fields_of(samples, samples.targets)
     for stage in stages:
         objective = GeneralizedTeacherForcing(stage.strength, series=name, warm_up=stage.warm_up)
-        done = levenberg_marquardt(model, objective, {name: stage.windows(series)}, iterations=stage.iterations)
+        batch = {name: stage.windows(series if good is None else torch.where(good, series, 0))}
+        if good is not None:
+            batch[f"{name}{MASK}"] = stage.windows(good)
+        done = levenberg_marquardt(model, objective, batch, iterations=stage.iterations)
         _log.info("%s: median of the objective %.6f, then %.6f", stage, median(done.first), median(done.last))
         model.float()
         save(folder / "refined.pt", model, domain=None, inputs=given, targets=asked, window=samples.window)

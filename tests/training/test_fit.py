@@ -9,6 +9,7 @@ import pytest
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
+from sciml.dynamics.baselines.memory import LSTM
 from sciml.training.checkpoint import load, read_checkpoint, save
 from sciml.training.fit import READ_EVERY, fit
 from sciml.training.objectives import RelativeL2
@@ -67,6 +68,17 @@ def test_the_gradient_is_shortened_to_the_clip():
     data = samples(10)
     run = fit(Pointwise(50.0), gap, MemoryStream(data, 10), steps=1, optimiser=SGD(1.0, clip=0.25))
     assert (run.model.w.detach() - torch.tensor([50.0, 0.0])).norm().item() == pytest.approx(0.25, rel=1e-6)
+
+
+def test_the_gradient_of_each_replica_is_shortened_by_itself():
+    def pull(model, batch):
+        return (model.readout.bias * torch.tensor([[3.0, 4.0], [0.03, 0.04]]).double()).sum()  # gradients of norms 5 and 0.05
+
+    model = LSTM(2, 3, replicas=2).double()
+    before = model.readout.bias.detach().clone()
+    run = fit(model, pull, MemoryStream(samples(10), 10), steps=1, optimiser=SGD(1.0, clip=0.25))
+    moved = before - run.model.readout.bias.detach()
+    assert torch.allclose(moved, torch.tensor([[0.15, 0.2], [0.03, 0.04]]).double(), atol=1e-6)
 
 
 @pytest.mark.parametrize("pieces", [2, 3, 7, 50])

@@ -103,8 +103,27 @@ def test_what_does_not_fit_is_named(circle):
         reconstruct({}, circle, train=circle * torch.nan)
     with pytest.raises(ValueError, match="ahead: got 0"):
         Protocol(ahead=0)
+    with pytest.raises(ValueError, match="orbit: got 9"):
+        Protocol(orbit=9)
+    with pytest.raises(ValueError, match="test: got 20 instants, need more than the 20"):
+        reconstruct({}, circle[:20])
+    still = torch.stack([circle[:, 0], torch.ones(2000, dtype=torch.float64)], 1)
+    with pytest.raises(ValueError, match="test: component 1 does not vary"):
+        reconstruct({}, still, protocol=Protocol(standardised=True))
     with pytest.raises((ValueError, TypeError), match="run"):
         reconstruction_report(torch.nn.Linear(2, 2), circle)
+
+
+def test_names_that_would_hide_a_row_are_refused(circle):
+    with pytest.raises(ValueError, match="baselines: one is named 'model' as the model is"):
+        reconstruction_report(Rotation(1.0), circle, baselines={"model": Rotation(0.9)})
+    with pytest.raises(ValueError, match="models: got one named 'persistence'"):
+        reconstruction_report(Rotation(1.0), circle, baselines={"persistence": Rotation(0.9)})
+
+
+def test_a_network_that_needs_external_inputs_is_refused(circle):
+    with pytest.raises(ValueError, match="driven takes 2 external inputs, which a free run has none of"):
+        reconstruct({"driven": ShallowPLRNN(2, 5, inputs=2)}, circle.float())
 
 
 def test_a_network_learns_a_rotation_and_its_page_says_how_well(circle, tmp_path):

@@ -1,3 +1,5 @@
+import copy
+
 import pytest
 import torch
 
@@ -44,6 +46,16 @@ def test_a_stage_that_fails_does_not_lose_the_ones_before(learner, tmp_path):
     with pytest.raises(ValueError, match="need more than the 500 steps"):
         refine(model, series, [STAGE, Stage(0.1, 500, 10, 10, 1)], samples, tmp_path)
     assert error(load(tmp_path / "refined.pt", kind=ShallowPLRNN), series) < before / 3
+
+
+def test_missing_values_are_left_out_whatever_stands_there(learner, tmp_path):
+    model, series, samples = learner
+    good = torch.rand(series.shape, generator=torch.Generator().manual_seed(0)) > 0.05
+    others = [copy.deepcopy(model), copy.deepcopy(model)]
+    for other, missing in zip(others, (torch.nan, 100.0), strict=True):
+        refine(other, torch.where(good, series, missing), [STAGE], samples, tmp_path, good=good)
+    assert all(torch.equal(a, b) for a, b in zip(*(other.parameters() for other in others), strict=True))
+    assert error(others[0], series) < error(model, series) / 3
 
 
 def test_windows_begin_as_often_as_asked_and_hold_one_instant_more_than_steps():

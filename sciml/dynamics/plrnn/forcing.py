@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from sciml.data.batch import Batch
 from sciml.dynamics.plrnn.networks import PiecewiseLinearNetwork
-from sciml.dynamics.plrnn.rollout import Engine, Forcing, rollout
+from sciml.dynamics.plrnn.rollout import Engine, Forcing, check_engine, rollout
 from sciml.dynamics.plrnn.strength import Constant, Signal, Strength
 from sciml.dynamics.replicas import keep_apart, mean_of_finite, mean_squares, windows
 
@@ -91,6 +91,7 @@ class GeneralizedTeacherForcing:
                 raise ValueError(f"{name}: got {value}, need a number that is not negative")
         if self.warm_up < 0:
             raise ValueError(f"warm_up: got {self.warm_up}, need 0 or more instants")
+        check_engine(self.engine)
         _ = self._rule
 
     @property

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from sciml.data.batch import Batch
+from sciml.data.batch import MASK, Batch
 from sciml.dynamics.plrnn.forcing import GeneralizedTeacherForcing, Task
 from sciml.dynamics.plrnn.networks import PiecewiseLinearNetwork
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
@@ -67,8 +67,8 @@ def levenberg_marquardt(
         iterations: at most; a replica that no damping brings down stops.
         damping: to begin with.
     Raises:
-        ValueError: a batch in another precision, nothing in it that counts, a latent penalty, a damping that is not positive,
-            a network with nothing to learn, or as `objective`.
+        ValueError: a batch in another precision or not finite, nothing in it that counts, a latent penalty, a damping that is
+            not positive, a network with nothing to learn, or as `objective`.
     """
     if not isinstance(model, PiecewiseLinearNetwork):
         raise ValueError(f"model: got {type(model).__name__}, need a piecewise-linear network")
@@ -82,6 +82,8 @@ def levenberg_marquardt(
     for name, values in batch.items():
         if values.is_floating_point() and values.dtype != torch.float64:
             raise ValueError(f"variable {name}: got {values.dtype}, need float64; `whole` of sciml.data.batch makes it")
+        if bad := int((~values.isfinite()).sum()):
+            raise ValueError(f"variable {name}: {bad} values are not finite, need all, and a mask {name}{MASK}")
     training = model.training
     model.double().eval()
     first, last, taken = [], [], []
@@ -142,11 +144,8 @@ def _refine(
 
 def _value(model: PiecewiseLinearNetwork, objective: GeneralizedTeacherForcing, task: Task) -> float:
     """Infinite where a trajectory runs away."""
-    try:
-        with torch.no_grad():
-            found = float(objective.errors_of(model, task))
-    except FloatingPointError:
-        return math.inf
+    with torch.no_grad():
+        found = float(objective.errors_of(model, task))
     return found if math.isfinite(found) else math.inf
 
 

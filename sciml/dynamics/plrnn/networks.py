@@ -17,9 +17,10 @@ from sciml.data.normalise import Normaliser
 from sciml.dynamics.plrnn.observation import FirstStates, Linear, Observation
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear, times
 from sciml.dynamics.plrnn.rollout import rollout
+from sciml.dynamics.replicas import check_forecast
 
-LARGEST_DECAY = 0.99
-"""That a bounded network begins with."""
+FIRST_DECAY, LARGEST_DECAY = 0.99, 0.9999
+"""Of a bounded network: the most it begins with, and ever has."""
 
 
 class PiecewiseLinearNetwork(nn.Module, ABC):
@@ -117,7 +118,13 @@ class PiecewiseLinearNetwork(nn.Module, ABC):
     def forecast(
         self, series: Float[Tensor, "replica sequence time observed"], steps: int
     ) -> Float[Tensor, "replica sequence step observed"]:
-        """The instants that follow the series, without external inputs and without a gradient."""
+        """The instants that follow the series, without external inputs and without a gradient.
+
+        Raises:
+            ValueError: another number of replicas or of values per instant, an empty series, another precision, or
+                fewer than one step.
+        """
+        check_forecast(series, steps, replicas=self.replicas, observed=self.observed, dtype=self.decay.dtype)
         with torch.no_grad():
             return self(series[:, :, -1], steps)
 
@@ -225,7 +232,7 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
 
     Args:
         hidden: L, numbers between.
-        bounded: A is the hyperbolic tangent of what is trained, so that a clipped network never runs away.
+        bounded: A is the hyperbolic tangent of `decay`, at most 0.9999, so that a clipped network never runs away.
     Raises:
         ValueError: a size out of range, or `bounded` without `clipped`, which bounds nothing.
     """
@@ -251,7 +258,7 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
         self.hidden, self.clipped, self.bounded = hidden, clipped, bounded
         if bounded:
             with torch.no_grad():
-                self.decay.clamp_(max=LARGEST_DECAY).atanh_()
+                self.decay.clamp_(max=FIRST_DECAY).atanh_()
         self.weight = nn.Parameter(torch.empty(replicas, latent, hidden).uniform_(-(hidden**-0.5), hidden**-0.5))
         self.inner = nn.Parameter(torch.empty(replicas, hidden, latent).uniform_(-(latent**-0.5), latent**-0.5))
         bound = hidden**-0.5 if clipped else 0.0
@@ -267,7 +274,7 @@ class ShallowPLRNN(PiecewiseLinearNetwork):
 
     def _decays(self) -> Float[Tensor, "replica latent"]:
         """A."""
-        return torch.tanh(self.decay) if self.bounded else self.decay
+        return torch.tanh(self.decay).clamp(-LARGEST_DECAY, LARGEST_DECAY) if self.bounded else self.decay
 
 
 class AlmostLinearRNN(PiecewiseLinearNetwork):

@@ -13,8 +13,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from sciml.dynamics.plrnn.fused import fused_states
 from sciml.dynamics.plrnn.piecewise_linear import PiecewiseLinear
-from sciml.dynamics.plrnn.regions import patterns
+from sciml.dynamics.plrnn.regions import affine_maps, patterns
 from sciml.numerics.affine_scan import affine_scan
 
 BLOCK = 16_384
@@ -38,14 +39,14 @@ def newton_states(
 ) -> Float[Tensor, "replica sequence step state"]:
     """States after 1 ... `steps` steps, from a first guess that is the targets.
 
-    A sweep is the last when it leaves every state in the linear region that it was solved for, as it is then exact, or changes
-    none by more than 1e-7 (float32: 1e-4) of the largest. Where sweeps diverge, the block is cut in two.
+    A sweep is the last when, for each sequence by itself, it leaves every state in the linear region that it was solved for,
+    as it is then exact, or changes none by more than 1e-7 (float32: 1e-4) of their median. Where sweeps diverge, the block is
+    cut in two; a short one where they still do is worked through step by step. A replica that is not finite, and one that has
+    blown up, asks for no sweeps.
 
     Args:
         targets, strength: of the forcing; None without.
         counts: takes the number of sweeps of each block, those without success included.
-    Raises:
-        FloatingPointError: no convergence of a short block either, as when the trajectory itself is not finite.
     """
     blocks, z = [], start
     first, length = 0, BLOCK
@@ -61,14 +62,11 @@ def newton_states(
         states, sweeps = _block(network, entry, last - first, inside, weight, driven)
         if counts is not None:
             counts.append(sweeps)
-        if states is None:
-            if last - first <= SHORT:
-                raise FloatingPointError(
-                    f"rollout: Newton's method did not converge over the {last - first} steps from step {first}; force more "
-                    "strongly, or use engine='fused'"
-                )
+        if states is None and last - first > SHORT:
             length = max((last - first) // 2, SHORT)
             continue
+        if states is None:
+            states = fused_states(network, entry, last - first, inside, weight, driven)
         blocks.append(states)
         z, first = states[:, :, -1], last
     return blocks[0] if len(blocks) == 1 else torch.cat(blocks, 2)
@@ -83,27 +81,31 @@ def _block(
     drive: Tensor | None,
 ) -> tuple[Tensor | None, int]:
     """States and sweeps; no states where it did not converge."""
-    begin = start.unsqueeze(2)
-    states = _guess(network, begin, steps, targets, drive)
+    states = _guess(network, start.unsqueeze(2), steps, targets, drive)
+    begin = network(start, None if drive is None else drive[:, :, 0])
     tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
     most, sweep, solved = SWEEPS if steps > SHORT else steps + 2, 0, None
+    lost = ~(network.finite().unsqueeze(1) & start.isfinite().all(2))
+    settled = lost
     for sweep in range(1, most + 1):
-        entered = entering(start, states, targets, strength)
-        regions = patterns(network, entered)
-        if solved is not None and torch.equal(regions, solved):
+        regions = patterns(network, entering(start, states, targets, strength)[:, :, 1:])
+        if solved is not None and bool((settled | (regions == solved).flatten(2).all(2)).all()):
             return states, sweep - 1
         solved = regions
-        after = network(entered, drive)
-        matrices = network.jacobian(entered)[:, :, 1:]
-        if strength is not None:
+        # The maps as they are, not from the guess, whose digits may be far from those of the answer.
+        matrices, shifts = affine_maps(network, regions)
+        if strength is not None and targets is not None:
+            shifts = shifts + torch.matmul(matrices, (strength * targets).unsqueeze(-1)).squeeze(-1)
             matrices = matrices * (1 - strength).unsqueeze(-2)
-        shifts = after[:, :, 1:] - torch.matmul(matrices, states[:, :, :-1, :, None]).squeeze(-1)
-        found = torch.cat([after[:, :, :1], affine_scan(matrices, shifts, after[:, :, 0])], 2)
-        change, size = (found - states).abs().amax(), found.abs().amax()
+        if drive is not None:
+            shifts = shifts + drive[:, :, 1:]
+        found = torch.cat([begin.unsqueeze(2), affine_scan(matrices, shifts, begin)], 2)
+        change, size = (found - states).abs().amax(3), found.abs().amax(3)
         states = found
-        if not bool(size.isfinite()):
+        if not bool((lost | size.isfinite().all(2)).all()):
             break
-        if bool(change <= tolerance * size):
+        settled = lost | (change <= tolerance * size.median(2, keepdim=True).values).all(2)
+        if bool(settled.all()):
             return states, sweep
     return None, sweep
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -29,6 +29,12 @@ class Forcing:
     strength: Float[Tensor, "replica #sequence #between #state"]
 
 
+def check_engine(engine: str) -> None:
+    """Raise a ValueError where there is none of this name."""
+    if engine not in get_args(Engine):
+        raise ValueError(f"engine: got {engine!r}, need one of {', '.join(get_args(Engine))}")
+
+
 def rollout(
     network: PiecewiseLinear,
     start: Float[Tensor, "replica sequence state"],
@@ -48,9 +54,9 @@ def rollout(
             by hand, several times faster; "newton" solves for all instants at once (see `newton_states`), for long sequences
             on devices that do much in parallel.
     Raises:
-        ValueError: fewer than one step, or forcing or drive of another length.
-        FloatingPointError: Newton's method did not converge.
+        ValueError: fewer than one step, forcing or drive of another length, or no such engine.
     """
+    check_engine(engine)
     if steps < 1:
         raise ValueError(f"steps: got {steps}, need at least 1")
     if forcing is not None and forcing.targets.shape[2] != steps - 1:

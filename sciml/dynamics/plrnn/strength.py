@@ -181,7 +181,11 @@ def matched(network: PiecewiseLinear, signal: Signal, alpha: Float[Tensor, "repl
 
     Args:
         alpha: that the trajectory is forced with, along which λ is found.
+    Raises:
+        ValueError: fewer than two targets.
     """
+    if signal.targets.shape[2] < 2:
+        raise ValueError(f"windows: got {signal.targets.shape[2] + 2} instants, LyapunovMatched needs at least 4")
     targets, strength, steps = signal.targets, alpha.view(-1, 1, 1, 1), signal.targets.shape[2] - 1
     if signal.good is not None:
         strength = strength * signal.good[:, :, 1:-1].unsqueeze(-1)

@@ -194,6 +194,10 @@ def test_what_cannot_be_learned_from_is_refused_and_the_mode_stays():
     nothing = {"state": batch["state"], "state_mask": torch.zeros_like(batch["state"], dtype=torch.bool)}
     with pytest.raises(ValueError, match="state: every value that could count is masked"):
         levenberg_marquardt(model, objective, nothing, iterations=1)
+    holed = {"state": batch["state"].clone()}
+    holed["state"][0, 3] = torch.nan
+    with pytest.raises(ValueError, match=r"state: \d+ values are not finite, need all, and a mask state_mask"):
+        levenberg_marquardt(model, objective, holed, iterations=1)
     with pytest.raises(ValueError, match="state: got no window"):
         levenberg_marquardt(model, objective, {"state": batch["state"][:0]}, iterations=1)
     with pytest.raises(ValueError, match="damping, iterations: got 0, 1"):

@@ -1,5 +1,7 @@
 """Engines: the same trajectories and gradients, whatever is forced, driven and learned."""
 
+from functools import partial
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -8,7 +10,7 @@ from hypothesis import strategies as st
 from dynamics.plrnn.networks_of_all_kinds import networks
 from sciml.dynamics.plrnn import newton
 from sciml.dynamics.plrnn.networks import AlmostLinearRNN, ShallowPLRNN
-from sciml.dynamics.plrnn.rollout import Forcing, rollout
+from sciml.dynamics.plrnn.rollout import Forcing, check_engine, rollout
 
 NAMES = sorted(networks())
 
@@ -125,12 +127,69 @@ def test_newton_needs_one_sweep_where_there_is_one_region():
     assert torch.allclose(states, rollout(network, start, 1000, engine="loop"), rtol=0, atol=1e-12)
 
 
-def test_newton_says_when_it_does_not_converge():
-    network = ShallowPLRNN(3, 30, clipped=False, replicas=1).double()
+def test_newton_goes_step_by_step_where_it_does_not_converge():
+    torch.manual_seed(0)
+    network = ShallowPLRNN(3, 30, clipped=False, replicas=2).double()
     with torch.no_grad():
-        network.weight *= 40
-    with pytest.raises(FloatingPointError, match="engine='fused'"):
-        rollout(network.piecewise_linear().detached(), torch.ones(1, 1, 3, dtype=torch.float64), 2000, engine="newton")
+        network.weight[1] *= 40
+    start, counts = torch.ones(2, 1, 3, dtype=torch.float64), []
+    network = network.piecewise_linear().detached()
+    found = newton.newton_states(network, start, 2000, None, None, None, counts=counts)
+    truth = rollout(network, start, 2000, engine="loop")
+    assert len(counts) > 1
+    assert not truth[1].isfinite().all()
+    assert torch.allclose(found[0], truth[0], rtol=0, atol=1e-12)
+    held = truth[1].isfinite() & (truth[1].abs() < 1e200)
+    assert torch.allclose(found[1][held], truth[1][held], rtol=1e-9)
+    assert torch.equal(found[1].isfinite(), truth[1].isfinite())
+
+
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.float64, 1e-12)])
+def test_newton_loses_no_digits_to_a_guess_far_from_the_answer(dtype, tolerance):
+    torch.manual_seed(0)
+    network = AlmostLinearRNN(3, 0, replicas=1).to(dtype).piecewise_linear().detached()
+    start, targets = torch.randn(1, 4, 3, dtype=dtype), 1e6 * torch.randn(1, 4, 99, 3, dtype=dtype)
+    forcing = Forcing(targets, torch.zeros(1, 1, 1, 1, dtype=dtype))
+    found = rollout(network, start, 100, forcing=forcing, engine="newton")
+    truth = rollout(network, start, 100, engine="loop")
+    assert float((found - truth).abs().max() / truth.abs().max()) < tolerance
+
+
+@pytest.mark.parametrize("outlier", [False, True])
+def test_newton_solves_each_replica_and_sequence_to_its_own_size(outlier):
+    torch.manual_seed(1)
+    network = ShallowPLRNN(3, 20, replicas=2).double()
+    start, targets = torch.randn(2, 3, 3, dtype=torch.float64), torch.randn(2, 3, 999, 3, dtype=torch.float64)
+    with torch.no_grad():
+        network.weight *= 3
+        network.offset.normal_()
+        if outlier:
+            targets[:, 1, 500] = 1e9
+        else:  # a linear map, solved at once, to large numbers
+            network.weight[1] = 0
+            network.shift[1] = 1e9
+    forcing = Forcing(targets, torch.full((2, 1, 1, 1), 0.05, dtype=torch.float64))
+    solve = partial(rollout, network.piecewise_linear().detached(), start, 1000, forcing=forcing)
+    gaps = (solve(engine="newton") - solve(engine="loop")).abs()[0]
+    assert float(gaps[0::2].max()) < 1e-9
+    assert float(gaps[1, :400].max()) < 1e-9
+
+
+@pytest.mark.parametrize("engine", ["loop", "fused", "newton"])
+def test_a_replica_that_is_not_finite_leaves_the_others_alone(engine):
+    network = networks()["clipped shallow"]
+    given_ = setting(2, 3, 300, 4, torch.float64)
+    whole = everything(network, engine, *given_)
+    with torch.no_grad():
+        network.decay[1] = torch.nan
+    found = everything(network, engine, *given_)
+    for mine, before in zip(found, whole, strict=True):
+        assert torch.allclose(mine[0], before[0], rtol=0, atol=1e-10)
+
+
+def test_only_engines_that_there_are():
+    with pytest.raises(ValueError, match="engine: got 'x', need one of loop, fused, newton"):
+        check_engine("x")
 
 
 @pytest.mark.parametrize(
