@@ -127,7 +127,8 @@ def spectra_picture(
         ax.set_title(names[component] if names else f"x{component + 1}", fontsize=9)
         ax.grid(which="major", alpha=0.25)
         _labels(ax, unit, "part of the power")
-    panels[0].legend(frameon=False, fontsize=8)
+    shown = panels[0].get_legend_handles_labels()
+    figure.legend(*shown, loc="outside lower center", ncols=len(powers), frameon=False, fontsize=8)
     for ax in panels[count:]:
         ax.set_axis_off()
     return figure
