@@ -26,6 +26,9 @@ SWEEPS = 15
 
 SHORT = 64
 
+WARM = 4
+"""Steps that every instant of the first guess is led by the map, under forcing, from the target so many instants before."""
+
 
 def newton_states(
     network: PiecewiseLinear,
@@ -37,7 +40,7 @@ def newton_states(
     *,
     counts: list[int] | None = None,
 ) -> Float[Tensor, "replica sequence step state"]:
-    """States after 1 ... `steps` steps, from a first guess that is the targets.
+    """States after 1 ... `steps` steps, from a first guess that a few steps lead to from the targets.
 
     A sweep is the last when, for each sequence by itself, it leaves every state in the linear region that it was solved for,
     as it is then exact, or changes none by more than 1e-7 (float32: 1e-4) of their median. Where sweeps diverge, the block is
@@ -81,7 +84,7 @@ def _block(
     drive: Tensor | None,
 ) -> tuple[Tensor | None, int]:
     """States and sweeps; no states where it did not converge."""
-    states = _guess(network, start.unsqueeze(2), steps, targets, drive)
+    states = _guess(network, start, steps, targets, strength, drive)
     begin = network(start, None if drive is None else drive[:, :, 0])
     tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
     most, sweep, solved = SWEEPS if steps > SHORT else steps + 2, 0, None
@@ -110,12 +113,21 @@ def _block(
     return None, sweep
 
 
-def _guess(network: PiecewiseLinear, begin: Tensor, steps: int, targets: Tensor | None, drive: Tensor | None) -> Tensor:
-    """The targets; of the last state, which has none, what the map makes of the one before. Without targets the start."""
-    if targets is None or targets.shape[2] == 0:
-        return begin.expand(-1, -1, steps, -1)
-    last = network(targets[:, :, -1:], None if drive is None else drive[:, :, -1:])
-    return torch.cat([targets, last], 2)
+def _guess(
+    network: PiecewiseLinear,
+    start: Tensor,
+    steps: int,
+    targets: Tensor | None,
+    strength: Tensor | None,
+    drive: Tensor | None,
+) -> Tensor:
+    """Where forced trajectories from the targets a few instants before have come to. Without targets the start."""
+    if targets is None or strength is None or targets.shape[2] == 0:
+        return start.unsqueeze(2).expand(-1, -1, steps, -1)
+    states = torch.cat([targets, targets[:, :, -1:]], 2)  # of the last state, which has none, the one before stands in
+    for _ in range(WARM):
+        states = network(entering(start, states, targets, strength), drive)
+    return states
 
 
 def entering(
