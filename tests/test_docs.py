@@ -104,8 +104,9 @@ def test_the_card_of_the_page_is_generated_and_checked(membrane):
     assert "16 residuals recomputed" in run.stdout
 
 
-@pytest.mark.parametrize("page", ["methods/deeponet.md", "methods/mgno.md"])
-def test_the_examples_of_a_method_run(page):
+@pytest.mark.parametrize("page", ["methods/deeponet.md", "methods/mgno.md", "methods/plrnn.md"])
+def test_the_examples_of_a_method_run(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     exec(compile("\n".join(blocks(page, "python")), page, "exec"), {})
 
 
