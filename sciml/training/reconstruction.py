@@ -96,7 +96,7 @@ class ReconstructionRow:
         return centre, median(abs(v - centre) for v in values) if centre < float("inf") else float("nan")
 
 
-FLOOR, SURROGATE, PERSISTENCE = BESIDE = ("another true series", "random phases", "persistence")
+FLOOR, SURROGATE, PERSISTENCE = "another true series", "random phases", "persistence"
 """Rows that are no models."""
 
 MEASURES: Mapping[str, str] = {"divergence": "D_stsp", "hellinger": "D_H", "prediction_error": "PE"}
@@ -222,7 +222,7 @@ def reconstruct(
 
 def _check_names(models: Mapping[str, Forecaster]) -> None:
     for name, model in models.items():
-        if name in BESIDE:
+        if name in (FLOOR, SURROGATE, PERSISTENCE):
             raise ValueError(f"models: got one named {name!r}, which is a row of its own; choose another name")
         if inputs := getattr(model, "inputs", 0):
             raise ValueError(f"models: {name} takes {inputs} external inputs, which a free run has none of")
