@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -50,8 +50,10 @@ class Figure:
         }
 
 
-def report(figures: Sequence[Figure], name: str, out: Path | None = None, *, seed: int = 0) -> int:
-    """Print the figures, as a table and as one JSON object per line; write them to `out` with where they come from.
+def report(
+    figures: Sequence[Figure], name: str, out: Path | None = None, *, seed: int = 0, more: Mapping[str, object] | None = None
+) -> int:
+    """Print the figures, as a table and as one JSON object per line; write them to `out` with where they come from and `more`.
 
     Returns the exit status: 1 when a figure is not met.
     """
@@ -65,7 +67,7 @@ def report(figures: Sequence[Figure], name: str, out: Path | None = None, *, see
         print(json.dumps(figure.to_dict(), ensure_ascii=False))
     if out is not None:
         origin = {"seed": seed, "commit": commit(), "machine": machine(), "date": datetime.now(UTC).date().isoformat()}
-        kept = {"benchmark": name, **origin, "figures": [f.to_dict() for f in figures]}
+        kept = {"benchmark": name, **origin, "figures": [f.to_dict() for f in figures], **(more or {})}
         out.parent.mkdir(parents=True, exist_ok=True)
         out.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
     return 0 if all(f.met for f in figures) else 1

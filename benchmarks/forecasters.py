@@ -16,7 +16,6 @@ published values of the same kind, so that none is weaker here than elsewhere; S
 from __future__ import annotations
 
 import argparse
-import json
 import math
 import sys
 import tempfile
@@ -40,11 +39,10 @@ from sciml.dynamics.baselines.objectives import ForcedRollout, TeacherForced
 from sciml.dynamics.baselines.polynomial import PolynomialMap
 from sciml.dynamics.baselines.reservoir import Reservoir
 from sciml.dynamics.forecaster import Forecaster
-from sciml.metrics.attractors import state_space_divergence, state_space_divergence_mixture
 from sciml.training.fit import fit
 from sciml.training.objectives import Objective
 from sciml.training.optimisers import Adam, OneCycle
-from sciml.training.reconstruction import BINNED, MEASURES, Reconstruction, free_run, reconstruct
+from sciml.training.reconstruction import MEASURES, Reconstruction, divergence_of, free_run, reconstruct
 
 REPLICAS, SEQUENCES, STEPS, WARM_UP, UPDATES = 3, 16, 100, 20, 2000
 CHOSEN_ON = 10_000
@@ -73,13 +71,13 @@ class Case:
 
 CASES = {
     "ecg": Case(
-        1000,
-        35,
-        31,
-        450,
-        3,
-        (0.1, 0.3),
-        {
+        units=1000,
+        lstm=35,
+        memory=31,
+        ode=450,
+        degree=3,
+        alphas=(0.1, 0.3),
+        published={
             "reservoir": (5.3, 0.39, 4e-3),
             "LSTM": (15.2, 0.73, 2.5e-2),
             "long expressive memory": (16.3, 0.56, 0.74),
@@ -87,13 +85,13 @@ CASES = {
         },
     ),
     "eeg": Case(
-        448,
-        80,
-        38,
-        139,
-        2,
-        (0.0, 0.1, 0.3),
-        {
+        units=448,
+        lstm=80,
+        memory=38,
+        ode=139,
+        degree=2,
+        alphas=(0.0, 0.1, 0.3),
+        published={
             "reservoir": (14, 0.54, 0.59),
             "LSTM": (30, 0.2, 0.92),
             "long expressive memory": (10.2, 0.38, 0.82),
@@ -163,12 +161,11 @@ def kinds(case: Case, given: Tensor, train: Path, updates: int, seed: int) -> di
     }
 
 
-def divergence(model: Forecaster, given: Tensor) -> float:
+def distance(model: Forecaster, given: Tensor) -> float:
     """Median D_stsp of free runs from the beginning of the training series."""
     given = given[:CHOSEN_ON]
     run = free_run(model, given)
-    measure = state_space_divergence if given.shape[1] <= BINNED else state_space_divergence_mixture
-    return float(measure(run, given.to(run)).median())
+    return float(divergence_of(run, given.to(run)).median())
 
 
 def chosen(kind: str, trials: Mapping[str, Trial], given: Tensor) -> tuple[Forecaster, dict[str, object]]:
@@ -176,7 +173,7 @@ def chosen(kind: str, trials: Mapping[str, Trial], given: Tensor) -> tuple[Forec
     begin, models, scores = time.process_time(), {}, {}
     for setting, trial in trials.items():
         models[setting] = trial()
-        scores[setting] = divergence(models[setting], given)
+        scores[setting] = distance(models[setting], given)
         print(f"{kind}, {setting}: {scores[setting]:.3g} on the training series", flush=True)
     best = min(scores, key=scores.__getitem__)
     shown = {setting: float(f"{score:.4g}") if math.isfinite(score) else None for setting, score in scores.items()}
@@ -202,12 +199,8 @@ def main(name: str, train: Path, test: Tensor | None, updates: int, out: Path | 
     models = {kind: model for kind, (model, _) in found.items()}
     table = reconstruct(models, truth, train=None if test is None else given)
     print(table)
-    status = report(figures(case, table), f"benchmarks/forecasters.py {name}", out, seed=seed)
-    if out is not None:
-        kept = json.loads(out.read_text(encoding="utf-8"))
-        kept |= {"updates": updates, "kinds": {kind: facts for kind, (_, facts) in found.items()}, **table.to_dict()}
-        out.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return status
+    more = {"updates": updates, "kinds": {kind: facts for kind, (_, facts) in found.items()}, **table.to_dict()}
+    return report(figures(case, table), f"benchmarks/forecasters.py {name}", out, seed=seed, more=more)
 
 
 if __name__ == "__main__":

@@ -100,12 +100,8 @@ def conclude(lines: list[dict[str, Any]], out: Path | None) -> int:
         Figure("relative L2 of FNO over that of MgNO, medians of the seeds", ratio, 2.0, text, better="higher"),
         Figure("parameters of FNO over those of MgNO", peer[0]["parameters"] / ours[0]["parameters"], 2.0, better="higher"),
     ]
-    status = report(figures, "mgno_darcy", out)
-    if out is not None:
-        kept = json.loads(out.read_text(encoding="utf-8"))
-        kept |= {"runs": lines, "metric": "mean over the test samples of the relative L2 error on the grid points"}
-        out.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return status
+    metric = "mean over the test samples of the relative L2 error on the grid points"
+    return report(figures, "mgno_darcy", out, more={"runs": lines, "metric": metric})
 
 
 if __name__ == "__main__":

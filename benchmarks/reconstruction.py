@@ -131,11 +131,8 @@ def main(
         largest = facts["median_lyapunov_exponents"]
         assert isinstance(largest, list)
         figures.append(Figure("lorenz63: largest exponent, relative error of the median", abs(largest[0] / LARGEST - 1), 0.05))
-    status = report(figures, "benchmarks/reconstruction.py " + name, out, seed=seed)
-    kept = json.loads(out.read_text(encoding="utf-8"))
-    kept |= {"preset": preset, "seconds": None if seconds is None else round(seconds), **facts, **table}
-    out.write_text(json.dumps(kept, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    return status
+    more = {"preset": preset, "seconds": None if seconds is None else round(seconds), **facts, **table}
+    return report(figures, "benchmarks/reconstruction.py " + name, out, seed=seed, more=more)
 
 
 if __name__ == "__main__":

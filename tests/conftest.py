@@ -9,9 +9,11 @@ from jaxtyping import install_import_hook
 
 install_import_hook("sciml", "typecheck.check")
 
+from sciml.data.buffers import cores  # noqa: E402, with the hook in place
+
 # With more threads than cores they wait for each other, here and in what tests start.
 WORKERS = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-THREADS = max(1, (os.cpu_count() or 1) // WORKERS)
+THREADS = max(1, cores() // WORKERS)
 os.environ.setdefault("OMP_NUM_THREADS", str(THREADS))
 torch.set_num_threads(THREADS)
 

@@ -19,6 +19,7 @@ from torch.nn.parallel import DistributedDataParallel
 from torch.nn.utils import clip_grad_norm_
 
 from sciml.data.batch import Batch, joined
+from sciml.dynamics.forecaster import Forecaster
 from sciml.training.logs import Log, Record
 from sciml.training.models import check_dtype
 from sciml.training.objectives import Objective
@@ -233,8 +234,7 @@ def _step(state: State, optimiser: Optimiser, steps: int) -> None:
 
 def _shorten(model: nn.Module, weights: list[nn.Parameter], longest: float) -> None:
     """The gradient to this norm; of a model of replicas, which are the first axis of all weights, that of each by itself."""
-    replicas = getattr(model, "replicas", 1)
-    if replicas == 1:
+    if not isinstance(model, Forecaster) or model.replicas == 1:
         clip_grad_norm_(weights, longest)
         return
     gradients = [w.grad for w in weights if w.grad is not None]

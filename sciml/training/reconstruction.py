@@ -213,7 +213,7 @@ def reconstruct(
     surrogate = _scores(phase_randomised(test)[None], test, protocol)
     rows.append(_beside(SURROGATE, surrogate, "a linear surrogate of the test series itself"))
     still = test.mean(0).expand_as(test)[None]
-    divergence = _divergence(still, test, protocol)
+    divergence = divergence_of(still, test, protocol)
     error = persistence_error(test, protocol.ahead).view(1).cpu()
     scores = (divergence, torch.ones_like(divergence), error)
     rows.append(_beside(PERSISTENCE, scores, "D_stsp of the mean, standing still"))
@@ -250,6 +250,15 @@ def free_run(model: Forecaster, test: Float[Tensor, "time observed"], protocol: 
     return model.forecast(begin, dropped + len(test))[:, 0, dropped:]
 
 
+def divergence_of(
+    run: Float[Tensor, "replica time observed"], test: Float[Tensor, "time observed"], protocol: Protocol = _PUBLISHED
+) -> Float[Tensor, "replica"]:
+    """D_stsp of free runs as the protocol has it: binned for few components, of mixtures of Gaussians for more."""
+    if test.shape[1] <= BINNED:
+        return state_space_divergence(run, test, bins=protocol.bins).cpu()
+    return state_space_divergence_mixture(run, test, variance=protocol.variance).cpu()
+
+
 def _weights(model: Forecaster) -> list[Tensor]:
     return list(model.parameters()) if isinstance(model, nn.Module) else []
 
@@ -276,13 +285,7 @@ def _row(name: str, model: Forecaster, test: Tensor, scale: Tensor, protocol: Pr
 def _scores(run: Tensor, truth: Tensor, protocol: Protocol) -> tuple[Tensor, Tensor, Tensor]:
     """D_stsp and D_H of free runs; no forecasts."""
     hellinger = spectral_hellinger(run, truth, smoothing=protocol.smoothing).cpu()
-    return _divergence(run, truth, protocol), hellinger, torch.full_like(hellinger, torch.nan)
-
-
-def _divergence(run: Tensor, truth: Tensor, protocol: Protocol) -> Tensor:
-    if truth.shape[1] <= BINNED:
-        return state_space_divergence(run, truth, bins=protocol.bins).cpu()
-    return state_space_divergence_mixture(run, truth, variance=protocol.variance).cpu()
+    return divergence_of(run, truth, protocol), hellinger, torch.full_like(hellinger, torch.nan)
 
 
 def _ahead(model: Forecaster, truth: Tensor, scale: Tensor, steps: int, chunk: int = 4096) -> Tensor:
@@ -319,4 +322,4 @@ def _plain(values: Tensor) -> list[float | None]:
     return [value if abs(value) < float("inf") else None for value in values.tolist()]
 
 
-__all__ = ["Protocol", "Reconstruction", "ReconstructionRow", "free_run", "reconstruct"]
+__all__ = ["Protocol", "Reconstruction", "ReconstructionRow", "divergence_of", "free_run", "reconstruct"]

@@ -84,11 +84,14 @@ def _block(
     drive: Tensor | None,
 ) -> tuple[Tensor | None, int]:
     """States and sweeps; no states where it did not converge."""
-    states = _guess(network, start, steps, targets, strength, drive)
     begin = network(start, None if drive is None else drive[:, :, 0])
+    lost = ~begin.isfinite().all(2)
+    # A last state has no target; the start stands in for it until it is made from the one before.
+    states = start.unsqueeze(2).expand(-1, -1, steps, -1) if targets is None else torch.cat([targets, start.unsqueeze(2)], 2)
+    for _ in range(0 if targets is None else WARM):
+        states = network(entering(start, states, targets, strength), drive)
     tolerance = 1e-7 if start.dtype == torch.float64 else 1e-4
     most, sweep, solved = SWEEPS if steps > SHORT else steps + 2, 0, None
-    lost = ~(network.finite().unsqueeze(1) & start.isfinite().all(2))
     settled = lost
     for sweep in range(1, most + 1):
         regions = patterns(network, entering(start, states, targets, strength)[:, :, 1:])
@@ -111,23 +114,6 @@ def _block(
         if bool(settled.all()):
             return states, sweep
     return None, sweep
-
-
-def _guess(
-    network: PiecewiseLinear,
-    start: Tensor,
-    steps: int,
-    targets: Tensor | None,
-    strength: Tensor | None,
-    drive: Tensor | None,
-) -> Tensor:
-    """Where forced trajectories from the targets a few instants before have come to. Without targets the start."""
-    if targets is None or strength is None or targets.shape[2] == 0:
-        return start.unsqueeze(2).expand(-1, -1, steps, -1)
-    states = torch.cat([targets, targets[:, :, -1:]], 2)  # of the last state, which has none, the one before stands in
-    for _ in range(WARM):
-        states = network(entering(start, states, targets, strength), drive)
-    return states
 
 
 def entering(

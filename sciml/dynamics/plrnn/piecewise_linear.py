@@ -43,12 +43,6 @@ class PiecewiseLinear:
     def states(self) -> int:
         return self.weight.shape[1]
 
-    def finite(self) -> Bool[Tensor, "replica"]:
-        """Whether all numbers of a replica are, apart from bounds that are none."""
-        parts = [part for part in (self.decay, self.weight, self.shift, self.inner, self.offset) if part is not None]
-        bounds = ~torch.stack([self.lower.isnan(), self.upper.isnan()]).any(0).any(1)
-        return torch.stack([*(part.flatten(1).isfinite().all(1) for part in parts), bounds]).all(0)
-
     def hidden(self, z: Float[Tensor, "replica *batch state"]) -> Float[Tensor, "replica *batch hidden"]:
         """V z + b."""
         if self.inner is None:
